@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From folders of videos to batches: prepare, corpora, windows; never imports JAX."""

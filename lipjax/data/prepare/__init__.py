@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a folder of talking-face videos to a corpus."""

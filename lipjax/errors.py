@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few exceptions that callers of lipjax catch."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LipjaxError(Exception):
+    """Base of every error that lipjax raises on purpose; its message names the way out."""
+
+
+class ConfigError(LipjaxError):
+    """A setting, flag, path or config key that cannot work, found before work starts."""
+
+
+class MediaError(LipjaxError):
+    """A sound, picture or video file that cannot be read or written."""
+
+
+class FaceNotFoundError(MediaError):
+    """A picture or video in which no face was found."""
+
+
+class CorpusError(LipjaxError):
+    """A folder that is no prepared corpus, is damaged, or was made with other settings."""
+
+
+def nearest(value: str, choices: Iterable[str]) -> str:
+    """Returns the hint that ends an error about a wrong name.
+
+    Args:
+        value: the name that was given.
+        choices: the names that exist.
+
+    Returns:
+        " (did you mean 'x'?)" with the nearest name, or " (there is: a, b)" if none is near.
+    """
+    names = sorted(set(choices))
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (there is: {', '.join(names)})" if names else ""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound, pictures and videos: decoding, faces, crops, drawing; never imports JAX."""

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packaging of lipjax; the folder configs/ is carried in the wheel as lipjax.configs."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "jax>=0.10",
+    "flax>=0.12",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.12,<1.0",
+    "jaxtyping>=0.3",
+    "grain>=0.2.15",
+    "tensorflow-datasets>=4.9.9",
+    "librosa>=0.11",
+    "soxr>=0.5",
+    "numpy>=2.0",
+    "Pillow>=11",
+    "tensorboard>=2.19",
+    "ml-collections>=1.0",
+    "absl-py>=2.1",
+    "etils[epath]>=1.12",
+]
+EXTRAS = {
+    "media": ["av>=14", "opencv-python-headless>=4.10", "matplotlib>=3.9"],
+    "landmarks": ["dlib-bin>=20.0", "face_recognition_models>=0.3"],
+    "babble": ["espeakng-loader>=0.2.4"],
+    "cuda": ["jax[cuda13]>=0.10"],
+    "tpu": ["jax[tpu]>=0.10"],
+}
+EXTRAS["test"] = [
+    *EXTRAS["media"],
+    *EXTRAS["landmarks"],
+    *EXTRAS["babble"],
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "beartype>=0.20",
+    "scikit-image>=0.25",
+    "cpbd>=1.0.7",
+    "ruff>=0.8",
+]
+
+setup(
+    name="lipjax",
+    version="0.1.0",
+    description="Lip movements from speech and one picture, in JAX and Flax",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["lipjax", "lipjax.*"]), "lipjax.configs"],
+    package_dir={"lipjax.configs": "configs"},
+    package_data={"lipjax": ["py.typed"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["lipjax=lipjax.cli:main"]},
+)
