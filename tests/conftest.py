@@ -2,6 +2,10 @@
 """Settings that must stand before JAX starts: eight simulated devices on the CPU."""
 
 import os
+import sys
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Simulated devices need a thread each at every collective, or the process aborts.
@@ -11,3 +15,12 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     ).strip()
+sys.path.insert(0, str(Path(__file__).parent))  # for `from synthetic import ...`
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory):
+    """A read-only corpus of made-up clips (see synthetic.make_corpus)."""
+    from synthetic import make_corpus
+
+    return make_corpus(tmp_path_factory.mktemp("tiny") / "corpus")

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a prepared corpus: any clip at random, and an index that needs no clip decoded."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from lipjax.data import schema
+from lipjax.errors import CorpusError
+
+DESCRIPTION = "corpus.json"
+_INDEX = "index-{split}.npz"
+
+
+def index_path(directory: Path, split: str) -> Path:
+    """Returns the file that holds the index of a split."""
+    return Path(directory) / _INDEX.format(split=split)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipIndex:
+    """Facts of every clip of a split, one array per fact, in record order.
+
+    Attributes:
+        id: names of the clips.
+        speaker: names of the speakers, "" if unknown.
+        sentence: what is said, "" if unknown.
+        source: video of each clip, relative to the prepared folder.
+        frames: number of frames.
+        start: time of the clip's frame 0 in its source, seconds.
+        lag: frames by which the sound comes late, NaN if unknown.
+        lag_correlation: height of the peak behind `lag`.
+    """
+
+    id: np.ndarray
+    speaker: np.ndarray
+    sentence: np.ndarray
+    source: np.ndarray
+    frames: np.ndarray
+    start: np.ndarray
+    lag: np.ndarray
+    lag_correlation: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the same facts clip by clip."""
+        names = [field.name for field in dataclasses.fields(self)]
+        columns = [getattr(self, name).tolist() for name in names]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[dict[str, Any]]) -> "ClipIndex":
+        """Returns the index of rows as `rows` gives and `row_of` makes them."""
+        kinds = {"frames": np.int64, "start": float, "lag": float, "lag_correlation": float}
+        return cls(
+            **{
+                field.name: np.array([row[field.name] for row in rows], kinds.get(field.name, str))
+                for field in dataclasses.fields(cls)
+            }
+        )
+
+
+def row_of(clip: schema.Clip) -> dict[str, Any]:
+    """Returns the row of the index that describes a clip."""
+    return {
+        "id": clip.id,
+        "speaker": clip.speaker,
+        "sentence": clip.sentence,
+        "source": clip.source,
+        "frames": clip.num_frames,
+        "start": float(clip.source_times[0]),
+        "lag": clip.lag,
+        "lag_correlation": clip.lag_correlation,
+    }
+
+
+class ClipSequence(Sequence):  # not Sequence[Clip]: type checkers would read clips to look
+    """The clips of one split; files are opened at the first read, in whichever process reads.
+
+    Safe to read from several threads; a pickled copy carries the path only.
+    """
+
+    def __init__(self, directory: Path, split: str, length: int):
+        self.directory, self.split, self._length = Path(directory), split, length
+        self._source: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_source": None}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[schema.Clip]:
+        return (self[position] for position in range(len(self)))
+
+    def _data_source(self) -> Any:
+        if self._source is None:  # two threads may both open it: harmless, one is kept
+            try:
+                import tensorflow_datasets as tfds
+
+                builder = tfds.builder_from_directory(str(self.directory))
+                self._source = builder.as_data_source(split=self.split)
+            except ImportError:
+                raise
+            except Exception as error:
+                raise CorpusError(
+                    f"{self.directory}: split {self.split!r} cannot be opened ({error}); "
+                    "prepare the corpus again"
+                ) from error
+        return self._source
+
+    def record(self, position: int) -> bytes:
+        """Returns the stored bytes of a clip, undecoded.
+
+        Args:
+            position: 0 .. len - 1, negative from the end.
+        """
+        where = range(self._length)[position]
+        try:
+            return self._data_source().data_source[where]
+        except CorpusError:
+            raise
+        except Exception as error:
+            raise CorpusError(
+                f"{self.directory}: record {where} of split {self.split!r} is unreadable ({error})"
+            ) from error
+
+    @overload
+    def __getitem__(self, position: int) -> schema.Clip: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[schema.Clip]: ...
+    def __getitem__(self, position):
+        if isinstance(position, slice):
+            return [self[where] for where in range(self._length)[position]]
+        record = self.record(int(position))
+        try:
+            return schema.decode(self._source.dataset_info.features.deserialize_example_np(record))
+        except Exception as error:
+            raise CorpusError(
+                f"{self.directory}: record {position} of split {self.split!r} "
+                f"cannot be decoded ({error})"
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A prepared corpus on disk.
+
+    Attributes:
+        directory: where it lies.
+        description: what `corpus.json` holds: schema version, settings, splits, assignment.
+    """
+
+    directory: Path
+    description: dict[str, Any]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that hold at least one clip."""
+        return tuple(self.description["splits"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings it was prepared with."""
+        return self.description["settings"]
+
+    def _known(self, split: str) -> str:
+        if split not in self.splits:
+            raise CorpusError(
+                f"{self.directory}: no split {split!r} (there is: {', '.join(self.splits)})"
+            )
+        return split
+
+    def index(self, split: str) -> ClipIndex:
+        """Reads the index of a split; no clip is decoded."""
+        path = index_path(self.directory, self._known(split))
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return ClipIndex(**{field.name: stored[field.name] for field in _FIELDS})
+        except (OSError, ValueError, KeyError) as error:
+            raise CorpusError(f"{path}: damaged index ({error}); prepare again") from error
+
+    def clips(self, split: str) -> ClipSequence:
+        """Returns the clips of a split in index order, decoded when read."""
+        return ClipSequence(
+            self.directory, self._known(split), self.description["splits"][split]["clips"]
+        )
+
+
+_FIELDS = dataclasses.fields(ClipIndex)
+
+
+def open_corpus(directory: Path | str) -> Corpus:
+    """Opens a corpus that `lipjax prepare` wrote.
+
+    Args:
+        directory: the folder given as `--out`.
+
+    Raises:
+        CorpusError: no corpus there, an unfinished one, or one of another schema version.
+    """
+    directory = Path(directory)
+    path = directory / DESCRIPTION
+    if not path.is_file():
+        state = "no such folder" if not directory.is_dir() else "not a prepared corpus"
+        if (directory / "work").is_dir():
+            state = "prepare has not finished here; run the same command again"
+        raise CorpusError(f"{directory}: {state} (make one with: lipjax prepare VIDEOS --out ...)")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["schema_version"]
+        complete = {"settings", "splits"} <= set(description)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{path}: damaged ({error}); prepare the corpus again") from error
+    if version != schema.SCHEMA_VERSION or not complete:
+        raise CorpusError(
+            f"{directory}: schema version {version}, this lipjax reads "
+            f"{schema.SCHEMA_VERSION}; prepare the corpus again"
+        )
+    return Corpus(directory, description)
