@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CPBD against the reference package and its published constants."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import skimage
+from scipy import ndimage
+from skimage.feature import canny
+
+from lipjax.metrics import cpbd as ours
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """python-cpbd's function; the package imports names that SciPy has dropped."""
+    if not hasattr(ndimage, "imread"):
+        ndimage.imread = None
+        sys.modules.setdefault("scipy.misc", types.ModuleType("scipy.misc"))
+    import cpbd
+
+    return cpbd.compute
+
+
+@pytest.mark.parametrize(
+    "sigma, value",
+    [(0, 0.7481657466), (1, 0.2894975102), (2, 0.0123696338), (3, 0.0027835769)],
+)
+def test_constants_of_camera(sigma, value):
+    picture = skimage.data.camera()
+    if sigma:
+        picture = ndimage.gaussian_filter(picture, sigma)  # uint8 in, uint8 out
+    assert abs(ours.cpbd(picture) - value) < 1e-9
+
+
+def pictures():
+    rng = np.random.default_rng(0)
+    face = skimage.data.astronaut()[0:192, 130:290]
+    steps = np.zeros((70, 130))
+    steps[:, 40:] = 90
+    steps[:, 90:] = 30
+    return {
+        "face": ours.luma(face),
+        "sized": ours.luma(skimage.data.coffee()[:128, 100:300]),
+        "noise": rng.integers(0, 256, (64, 64)).astype(np.uint8),
+        "soft noise": ndimage.gaussian_filter(rng.uniform(0, 255, (130, 129)), 2),
+        "steps": steps,
+        "ramp": np.tile(np.linspace(0, 255, 256), (64, 1)),
+        "flat": np.full((64, 64), 7.0),
+        "checks": np.kron(np.indices((16, 16)).sum(0) % 2, np.ones((8, 8))) * 200.0,
+        "small": rng.uniform(0, 255, (63, 200)),
+    }
+
+
+@pytest.mark.parametrize("name", pictures())
+def test_equals_the_reference(reference, name):
+    picture = pictures()[name]
+    assert abs(ours.cpbd(picture) - float(reference(picture))) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["face", "noise", "soft noise", "checks"])
+def test_canny_equals_scikit_image(name):
+    picture = pictures()[name].astype(np.float64)
+    np.testing.assert_array_equal(ours._canny(picture), canny(picture))
+
+
+def test_luma_is_pillow_mode_l():
+    from PIL import Image
+
+    picture = skimage.data.astronaut()[:40, :50]
+    np.testing.assert_array_equal(
+        ours.luma(picture), np.asarray(Image.fromarray(picture).convert("L"))
+    )
