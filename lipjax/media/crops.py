@@ -183,7 +183,7 @@ def fixed_box(
     Raises:
         FaceNotFoundError: no frame has landmarks.
     """
-    seen: Bool[np.ndarray, "T"] = status != MISSING
+    seen: Bool[np.ndarray, " T"] = status != MISSING
     if not seen.any():
         raise FaceNotFoundError("no frame of the clip has landmarks, so there is no face to box")
     points = landmarks[seen].astype(np.float64)
