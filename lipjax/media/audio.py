@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound files: decoding to mono on the file's own clock, resampling, the level of speech."""
+
+import dataclasses
+import math
+import os
+import tempfile
+import wave
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int16
+
+from lipjax.errors import ConfigError, MediaError
+from lipjax.media.containers import (
+    Clock,
+    decoded,
+    frame_time,
+    opened,
+    picture_stream,
+    sound_stream,
+)
+from lipjax.media.log_mel import (
+    LogMel,
+    LogMelStream,
+    columns,
+    log_mel,
+    log_mel_blocks,
+    log_mel_of,
+    mel_power,
+)
+from lipjax.media.resampling import resample, to_float, to_int16
+
+__all__ = [
+    "LogMel",
+    "LogMelStream",
+    "Sound",
+    "columns",
+    "level_gain",
+    "log_mel",
+    "log_mel_blocks",
+    "log_mel_of",
+    "mel_power",
+    "read_sound",
+    "resample",
+    "speech_level",
+    "to_float",
+    "to_int16",
+    "write_wav",
+]
+
+# Timestamps of sound jitter by some milliseconds in webcam and phone recordings; only a larger
+# disagreement between stamps and sample count is a real gap (or overlap) worth a correction.
+_JITTER = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """A mono sound on a clock.
+
+    Attributes:
+        samples: 16-bit samples.
+        rate: samples per second.
+        start: time of the left edge of sample 0 on the file's clock, seconds.
+    """
+
+    samples: Int16[np.ndarray, "samples"]
+    rate: int
+    start: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds of sound."""
+        return len(self.samples) / self.rate
+
+    @property
+    def end(self) -> float:
+        """Time of the right edge of the last sample, seconds."""
+        return self.start + self.duration
+
+    def between(self, t0: float, t1: float) -> Int16[np.ndarray, "n"]:
+        """Returns the samples of a time range, zeros where there is no sound.
+
+        Args:
+            t0: begin on this sound's clock, seconds.
+            t1: end, seconds, not before `t0`.
+
+        Returns:
+            round((t1 - t0) * rate) samples.
+        """
+        count = max(0, round((t1 - t0) * self.rate))
+        first = round((t0 - self.start) * self.rate)
+        out = np.zeros(count, np.int16)
+        begin, end = max(first, 0), min(first + count, len(self.samples))
+        if begin < end:
+            out[begin - first : end - first] = self.samples[begin:end]
+        return out
+
+
+def _mono(frame: Any) -> Float32[np.ndarray, "n"]:
+    """Mean over the channels of a decoded frame of any sample format, full scale 1."""
+    array = frame.to_ndarray()
+    count = len(frame.layout.channels)
+    channels = array if frame.format.is_planar else array.reshape(-1, count).T
+    mono = channels.mean(axis=0, dtype=np.float64)
+    if array.dtype == np.uint8:
+        mono = (mono - 128) / 128
+    elif np.issubdtype(array.dtype, np.integer):
+        mono = mono / -float(np.iinfo(array.dtype).min)
+    return np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
+
+
+def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
+    """Decodes the sound of any sound or video file to mono.
+
+    Sound and picture of one file share a clock: `start` compares with `VideoInfo.start`. Holes in
+    the timestamps become silence, overlaps are cut, damaged packets are skipped.
+
+    Args:
+        path: the file.
+        max_rate: samples per second above which the sound is resampled down to it.
+
+    Returns:
+        The sound at the file's own rate or `max_rate`; `start` is 0 for files without picture.
+
+    Raises:
+        MediaError: the file cannot be opened, has no sound, or none that can be decoded.
+    """
+    name = os.fspath(path)
+    with opened(path) as container:
+        stream = sound_stream(container)
+        if stream is None:
+            raise MediaError(f"{name}: has no sound that can be decoded")
+        has_picture = picture_stream(container) is not None
+        parts: list[np.ndarray] = []
+        clock, rate, start, count = Clock(), 0, 0.0, 0
+        for frame in decoded(container, stream):
+            if not frame.samples or not frame.sample_rate:
+                continue
+            samples = _mono(frame)
+            if not rate:
+                rate, start = frame.sample_rate, frame_time(frame) or 0.0
+            elif frame.sample_rate != rate:
+                samples = resample(samples, frame.sample_rate, rate)
+            expected = start + count / rate
+            time = frame_time(frame)
+            late = 0.0 if time is None else clock.fold(time, expected) - expected
+            if late > _JITTER:
+                parts.append(np.zeros(round(late * rate), np.int16))
+                count += len(parts[-1])
+            elif late < -_JITTER:
+                samples = samples[round(-late * rate) :]
+            parts.append(to_int16(samples))
+            count += len(parts[-1])
+    if not count:
+        raise MediaError(f"{name}: its sound cannot be decoded (truncated or damaged?)")
+    samples = np.concatenate(parts)
+    if rate > max_rate:
+        samples = to_int16(resample(to_float(samples), rate, max_rate))
+        rate = max_rate
+    return Sound(samples, int(rate), float(start) if has_picture else 0.0)
+
+
+def write_wav(path: str | os.PathLike, sound: Sound) -> None:
+    """Writes a 16-bit mono WAV file; a WAV has no clock, so `sound.start` is not kept.
+
+    Args:
+        path: the file to write; it appears only when complete.
+        sound: what to write.
+
+    Raises:
+        MediaError: the folder does not exist or cannot be written.
+    """
+    name = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(name))
+    try:
+        handle, temporary = tempfile.mkstemp(suffix=".wav.part", dir=folder)
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be written ({error.strerror})") from None
+    try:
+        with os.fdopen(handle, "wb") as raw, wave.open(raw, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(sound.rate)
+            file.writeframes(sound.samples.astype("<i2").tobytes())
+        os.replace(temporary, name)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def speech_level(samples: Float[np.ndarray, "n"], rate: int) -> float:
+    """Measures how loud the speech in a sound is, whatever the share of pauses.
+
+    Blocks of 20 ms are gated as in ITU-R BS.1770: first those more than 50 dB below the loudest
+    are left out, then those more than 10 dB below the mean power of the rest.
+
+    Args:
+        samples: mono, full scale 1.
+        rate: samples per second.
+
+    Returns:
+        Level of the remaining blocks (RMS) in dB of full scale; -inf for digital silence.
+
+    Raises:
+        ConfigError: `rate` is not positive.
+    """
+    if rate <= 0:
+        raise ConfigError(f"rate must be positive, got {rate}")
+    block = max(1, round(0.02 * rate))
+    if 0 < len(samples) < block:
+        block = len(samples)
+    blocks = samples[: len(samples) // block * block].reshape(-1, block)
+    power = np.einsum("bi,bi->b", blocks, blocks, dtype=np.float64) / block
+    if not len(power) or power.max() <= 0:
+        return -math.inf
+    power = power[power >= power.max() * 1e-5]
+    for _ in range(2):
+        power = power[power >= power.mean() * 0.1]
+    return float(10 * np.log10(power.mean()))
+
+
+def level_gain(level: float, settings: LogMel) -> float:
+    """Returns the factor that brings speech of a level to `settings.level_db`.
+
+    Args:
+        level: result of `speech_level`, dB of full scale.
+        settings: of the sound feature.
+
+    Returns:
+        Linear factor, at most +30 dB so that noise is not blown up; 1 for digital silence.
+    """
+    if level == -math.inf:
+        return 1.0
+    return float(10 ** (min(settings.level_db - level, 30.0) / 20))
