@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lip Movements Generation at a Glance (ECCV 2018).
+
+    lipjax prepare VIDEOS --out corpus/grid
+    python train.py --config configs/at_a_glance.py:grid --workdir runs/grid \
+        --config.data.dirs=corpus/grid
+    python eval.py --workdir runs/grid --split test
+
+The word after the colon picks what to train, `,form=` the form of the networks:
+
+    grid            full widths, for a GPU or TPU
+    grid_cpu        reduced widths, for two CPU cores and an hour
+    babble          the built-in corpus, for two CPU cores and minutes (`make demo`)
+    tiny            seconds; for tests
+
+    form=lipjax     what works better: normalisation per frame, real sound beyond the window
+    form=released   the authors' code of July 2018, parameter for parameter
+    form=paper      as the paper's figures draw it
+"""
+
+from ml_collections import ConfigDict
+
+FORMS = ("lipjax", "released", "paper")
+SIZES = ("grid", "grid_cpu", "babble", "tiny")
+
+
+def get_config(which: str = "grid") -> ConfigDict:
+    """Returns the experiment named by `which`, for example "grid,form=released"."""
+    size, *options = which.split(",")
+    form = dict(option.split("=", 1) for option in options).get("form", "lipjax")
+    if size not in SIZES or form not in FORMS:
+        raise ValueError(f"{which!r}: choose one of {SIZES}, with form= one of {FORMS}")
+    config = _base()
+    {"lipjax": _lipjax, "released": _released, "paper": _paper}[form](config)
+    {"grid": _grid, "grid_cpu": _grid_cpu, "babble": _babble, "tiny": _tiny}[size](config)
+    return config
+
+
+def _base() -> ConfigDict:
+    return ConfigDict(
+        {
+            "task": "at_a_glance",
+            "seed": 0,
+            "frames": 16,
+            "generator": {},
+            "discriminator": {},
+            "weights": {"pixel": 0.5, "adversarial": 1.0, "fake": 0.5, "mismatched": 0.5},
+            "optimizer": {
+                "learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "b1": 0.5,
+                "b2": 0.999,
+                "warmup_steps": 0,
+                "final_fraction": 1.0,
+                "clip_norm": 0.0,
+            },
+            "ema_decay": 0.999,
+            "data": {
+                "dirs": ("corpus/grid",),
+                "weights": (),
+                "batch_size": 24,
+                "mouth_size": 64,
+                "fps": 25.0,
+                "cache_mb": 1024.0,
+                "log_mel": {
+                    "rate": 16_000,
+                    "hop": 160,
+                    "window": 512,
+                    "n_fft": 1024,
+                    "bands": 128,
+                    "fmin": 0.0,
+                    "fmax": 8000.0,
+                },
+                "augment": {"flip": 0.0, "brightness": 0.0, "shift": 0.0},
+            },
+            "train": {
+                "steps": 200_000,
+                "log_every": 50,
+                "eval_every": 2_000,
+                "checkpoint_every": 1_000,
+                "preview_every": 2_000,
+                "eval_windows": 256,
+                "shard_parameters": False,
+            },
+        }
+    )
+
+
+def _released(config: ConfigDict) -> None:
+    config.generator = ConfigDict(
+        {
+            "audio_widths": (32, 64, 128, 256, 256),
+            "audio_time_strides": (1, 2, 1, 2, 1),
+            "audio_pool": "conv",
+            "identity_widths": (64, 128, 256),
+            "fusion_width": 256,
+            "residual_blocks": 9,
+            "residual_kernel": (1, 3, 3),
+            "decoder_widths": (128, 64),
+            "final_kernel": (7, 7, 7),
+            "norm": "batch",
+            "audio_context": 0,
+            "dtype": "float32",
+        }
+    )
+    config.discriminator = ConfigDict(
+        {
+            "sound": {
+                "widths": (32, 64, 128, 256),
+                "features": 256,
+                "pool": (),  # () flattens, as published
+                "norm": "batch",
+                "negative_slope": 0.0,
+            },
+            "video": {
+                "widths": (64, 128, 256, 512),
+                "norm": "batch",
+                "negative_slope": 0.0,
+            },
+            "joint_width": 512,
+            "norm": "batch",
+            "negative_slope": 0.0,
+            "dtype": "float32",
+        }
+    )
+    config.weights.pixel = 0.2
+    # The recording's own 44.1 kHz, four columns per frame.
+    config.data.log_mel.update(
+        {"rate": 44_100, "hop": 441, "window": 1024, "n_fft": 2048, "fmax": 16_000.0}
+    )
+
+
+def _paper(config: ConfigDict) -> None:
+    _released(config)
+    config.generator.audio_widths = (32, 64, 128, 256)
+    config.generator.audio_pool = "max"
+    config.generator.identity_widths = (64, 256, 256)
+    config.generator.residual_kernel = (3, 3, 3)
+    config.generator.decoder_widths = (256, 128)
+    config.discriminator.video.widths = (64, 256, 256, 256)
+    config.weights.pixel = 0.5
+
+
+def _lipjax(config: ConfigDict) -> None:
+    _released(config)
+    config.generator.norm = "frame"
+    config.generator.audio_context = 4
+    for part in (config.discriminator, config.discriminator.sound, config.discriminator.video):
+        part.norm = "frame"
+        part.negative_slope = 0.2
+    config.discriminator.sound.pool = (16, 8)
+    config.weights.update({"pixel": 10.0, "adversarial": 0.1})
+    config.optimizer.update({"b1": 0.5, "clip_norm": 1.0, "warmup_steps": 500})
+    config.data.log_mel = _base().data.log_mel
+    config.data.augment.update({"flip": 0.5, "brightness": 0.15, "shift": 0.03})
+
+
+def _grid(config: ConfigDict) -> None:
+    """Full widths; an accelerator."""
+
+
+def _small(config: ConfigDict, *, width: int, blocks: int) -> None:
+    config.generator.update(
+        {
+            "audio_widths": (width // 2, width, width, 2 * width, 2 * width)[
+                : len(config.generator.audio_widths)
+            ],
+            "identity_widths": (width // 2, width, 2 * width),
+            "fusion_width": 2 * width,
+            "residual_blocks": blocks,
+            "decoder_widths": (width, width // 2),
+            "final_kernel": (3, 5, 5),
+        }
+    )
+    config.discriminator.update({"joint_width": 2 * width})
+    config.discriminator.sound.update(
+        {"widths": (width // 2, width, width, 2 * width), "features": width}
+    )
+    config.discriminator.video.widths = (width // 2, width, 2 * width, 2 * width)
+
+
+def _grid_cpu(config: ConfigDict) -> None:
+    _small(config, width=32, blocks=4)
+    config.weights.adversarial = 0.0
+    config.optimizer.update({"learning_rate": 1e-3, "b1": 0.9, "final_fraction": 0.05})
+    config.data.batch_size = 8
+    config.train.update(
+        {"steps": 4000, "eval_every": 250, "checkpoint_every": 250, "preview_every": 500}
+    )
+    config.train.eval_windows = 64
+
+
+def _babble(config: ConfigDict) -> None:
+    _grid_cpu(config)
+    _small(config, width=24, blocks=2)
+    config.train.update({"steps": 900, "eval_every": 150, "checkpoint_every": 150})
+    config.train.preview_every = 300
+
+
+def _tiny(config: ConfigDict) -> None:
+    _small(config, width=8, blocks=1)
+    config.optimizer.update({"learning_rate": 2e-3, "warmup_steps": 0})
+    config.data.batch_size = 4
+    config.train.update({"steps": 20, "log_every": 5, "eval_every": 10, "checkpoint_every": 10})
+    config.train.update({"preview_every": 10, "eval_windows": 8})

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates a model: `python eval.py --workdir runs/grid --split test`."""
+
+import sys
+
+from lipjax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["eval", *sys.argv[1:]]))

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation of windows: the same change for every picture that comes from one clip."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+
+def _mirror_order() -> np.ndarray:
+    """The 68-point landmarks' order after a left-right flip."""
+    order = np.arange(68)
+    order[0:17] = np.arange(16, -1, -1)
+    order[17:27] = np.arange(26, 16, -1)
+    order[31:36] = np.arange(35, 30, -1)
+    order[36:48] = [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    order[48:60] = [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55]
+    order[60:68] = [64, 63, 62, 61, 60, 67, 66, 65]
+    return order
+
+
+MIRRORED = _mirror_order()
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """How strongly windows are changed; all zero changes nothing.
+
+    Attributes:
+        flip: share of clips that are mirrored left to right.
+        brightness: largest relative change of brightness and of contrast, 0.1 = +-10 %.
+        shift: largest shift of the crop in parts of its side, whole pixels, edges repeated.
+    """
+
+    flip: float = 0.0
+    brightness: float = 0.0
+    shift: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> "Change":
+        """Draws the change for one clip."""
+        mirrored = bool(rng.random() < self.flip)
+        gain, bias = 1.0 + rng.uniform(-1, 1, 2) * self.brightness
+        right, down = rng.uniform(-1, 1, 2) * self.shift
+        return Change(mirrored, float(gain), float(bias - 1.0) * 128.0, float(right), float(down))
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One drawn change, applied alike to all pictures and landmarks of a clip."""
+
+    mirrored: bool
+    gain: float
+    bias: float
+    right: float
+    down: float
+
+    def _pixels(self, size: int) -> tuple[int, int]:
+        return round(self.right * size), round(self.down * size)
+
+    def pictures(self, images: UInt8[np.ndarray, "T S S 3"]) -> UInt8[np.ndarray, "T S S 3"]:
+        """Changes square crops."""
+        size = images.shape[1]
+        right, down = self._pixels(size)
+        if self.mirrored:
+            images = images[:, :, ::-1]
+        if right or down:
+            rows = np.clip(np.arange(size) - down, 0, size - 1)
+            cols = np.clip(np.arange(size) - right, 0, size - 1)
+            images = images[:, rows][:, :, cols]
+        if self.gain != 1.0 or self.bias != 0.0:
+            levels = (np.arange(256.0) - 128.0) * self.gain + 128.0 + self.bias
+            images = np.clip(np.round(levels), 0, 255).astype(np.uint8)[images]
+        return np.ascontiguousarray(images)
+
+    def landmarks(
+        self, points: Float32[np.ndarray, "T 68 2"], size: int
+    ) -> Float32[np.ndarray, "T 68 2"]:
+        """Changes landmarks, given in pixels of a crop with side `size`."""
+        right, down = self._pixels(size)
+        if self.mirrored:
+            points = points[:, MIRRORED] * np.float32([-1, 1]) + np.float32([size - 1, 0])
+        return points + np.float32([right, down])

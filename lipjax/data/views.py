@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a task asks of a clip: views, and how they are cut out of a prepared clip.
+
+A task declares its inputs as a table, name -> `View`. A view says which stream, how many frames,
+at which offset from the anchor, and where the anchor lies: this window, another time of this
+clip, another clip of this speaker, another clip.
+"""
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32, Shaped, UInt8
+
+from lipjax.data.schema import Clip
+from lipjax.errors import ConfigError, nearest
+from lipjax.media.audio import LogMel, Sound, level_gain
+from lipjax.media.log_mel import columns, log_mel_of
+
+STREAMS = ("mouth", "log_mel", "landmarks", "frames")
+PLACES = ("window", "same_clip", "same_speaker", "other_clip")
+_MARGIN_SECONDS = 0.6  # sound kept around a clip, so that views may look beyond its ends
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One input of a task.
+
+    Attributes:
+        stream: "mouth" (uint8 length S S 3), "log_mel" (float32 columns bands), "landmarks"
+            (float32 length 68 2, pixels of the mouth crop) or "frames" (uint8 length H H 3).
+        length: in video frames; sound views hold the columns of that many frames.
+        offset: video frames from the anchor to the view's first frame.
+        where: the anchor is the start of "window", of another time of the "same_clip", of
+            another clip of the "same_speaker" (another time of this clip if there is none), or
+            of any "other_clip".
+        draw: views with equal `where` and `draw` share one drawn anchor.
+    """
+
+    stream: str
+    length: int
+    offset: int = 0
+    where: str = "window"
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stream not in STREAMS:
+            raise ConfigError(f"view of {self.stream!r}{nearest(self.stream, STREAMS)}")
+        if self.where not in PLACES:
+            raise ConfigError(f"view from {self.where!r}{nearest(self.where, PLACES)}")
+        if self.length < 1:
+            raise ConfigError(f"view of {self.stream!r} with length {self.length}; at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """Settings of the streams: what a clip is turned into before views are cut.
+
+    Attributes:
+        mouth_size: side of mouth crops in pixels.
+        log_mel: settings of the sound feature.
+        fps: frames per second that the task expects.
+        frames_size: side of the context frames in pixels.
+    """
+
+    mouth_size: int
+    log_mel: LogMel
+    fps: float = 25.0
+    frames_size: int = 256
+
+
+def clip_log_mel(clip: Clip, settings: LogMel) -> Float32[np.ndarray, "C F"]:
+    """Computes the sound feature of a whole clip, speech brought to the settings' level.
+
+    Args:
+        clip: a prepared clip.
+        settings: of the feature.
+
+    Returns:
+        Columns from 0.6 s before the clip's time 0 to 0.6 s after its end: real sound where the
+        clip has it, silence elsewhere. `cut_log_mel` addresses it by time.
+
+    Raises:
+        ConfigError: the corpus's sound has a lower rate than the settings ask for.
+    """
+    if settings.rate > clip.sound_rate:
+        raise ConfigError(
+            f"clip {clip.id}: sound at {clip.sound_rate} Hz, the config asks for {settings.rate}; "
+            "set data.log_mel.rate to the corpus's rate or below"
+        )
+    sound = Sound(clip.sound, clip.sound_rate, clip.sound_start)
+    gain = level_gain(clip.sound_level, settings)
+    end = clip.num_frames / clip.fps + _MARGIN_SECONDS
+    return log_mel_of(sound.between(-_MARGIN_SECONDS, end), sound.rate, settings, gain=gain)
+
+
+def cut_log_mel(
+    feature: Float32[np.ndarray, "C F"], start: float, stop: float, settings: LogMel
+) -> Float32[np.ndarray, "n F"]:
+    """Returns the columns of `clip_log_mel` between two times (s) on the clip's clock."""
+    return columns(feature, start + _MARGIN_SECONDS, stop + _MARGIN_SECONDS, settings)
+
+
+def resize(images: UInt8[np.ndarray, "T h w 3"], size: int) -> UInt8[np.ndarray, "T S S 3"]:
+    """Resizes square pictures, averaging over areas when they shrink."""
+    if images.shape[1:3] == (size, size):
+        return images
+    import cv2
+
+    shrinks = size < images.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(image, (size, size), interpolation=method) for image in images])
+
+
+class ClipViews:
+    """A clip's streams at the settings asked for, each computed once, when first needed.
+
+    Args:
+        clip: the prepared clip.
+        streams: settings.
+    """
+
+    def __init__(self, clip: Clip, streams: Streams):
+        if abs(clip.fps - streams.fps) > 1e-6:
+            raise ConfigError(
+                f"clip {clip.id} has {clip.fps} frames per second, the config asks for "
+                f"{streams.fps}; prepare the corpus again with that rate"
+            )
+        self.clip = clip
+        self._streams = streams
+        self._made: dict[str, np.ndarray] = {}
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the clip."""
+        return self.clip.num_frames
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the streams made so far and by the clip."""
+        arrays = (self.clip.mouth, self.clip.frames, self.clip.sound, *self._made.values())
+        return sum(array.nbytes for array in arrays)
+
+    def stream(self, name: str) -> Shaped[np.ndarray, "..."]:
+        """Returns the whole stream of that name (not "frames", which are decoded singly)."""
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> np.ndarray:
+        size = self._streams.mouth_size
+        if name == "mouth":
+            return resize(self.clip.mouth, size)
+        if name == "landmarks":
+            scale = size / self.clip.mouth_size
+            return ((self.clip.mouth_landmarks() + 0.5) * scale - 0.5).astype(np.float32)
+        return clip_log_mel(self.clip, self._streams.log_mel)
+
+    def cut(self, view: View, anchor: int) -> Shaped[np.ndarray, "n ..."]:
+        """Cuts a view whose anchor is at frame `anchor`.
+
+        Pictures outside the clip repeat its first or last frame; sound outside is silence.
+        """
+        first = anchor + view.offset
+        if view.stream == "log_mel":
+            fps, settings = self._streams.fps, self._streams.log_mel
+            stop = (first + view.length) / fps
+            return cut_log_mel(self.stream("log_mel"), first / fps, stop, settings)
+        index = np.clip(np.arange(first, first + view.length), 0, self.num_frames - 1)
+        if view.stream == "frames":
+            pictures = [self.clip.frame(int(t))[None] for t in index]
+            return np.concatenate([resize(p, self._streams.frames_size) for p in pictures])
+        return self.stream(view.stream)[index]
+
+
+class ClipCache:
+    """The most recently used clips of a corpus, up to a number of bytes; safe in threads.
+
+    Args:
+        clips: random access to prepared clips.
+        streams: settings of the views.
+        megabytes: memory that the kept clips may take; the newest one is always kept.
+    """
+
+    def __init__(self, clips, streams: Streams, *, megabytes: float = 512.0):
+        self._clips = clips
+        self._streams = streams
+        self._limit = megabytes * 2**20
+        self._kept: collections.OrderedDict[int, ClipViews] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: int) -> ClipViews:
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        views = ClipViews(self._clips[index], self._streams)
+        with self._lock:
+            self._kept[index] = views
+            total = sum(kept.nbytes for kept in self._kept.values())
+            while total > self._limit and len(self._kept) > 1:
+                total -= self._kept.popitem(last=False)[1].nbytes
+        return views
+
+    def __getstate__(self) -> Mapping[str, object]:
+        return {"_clips": self._clips, "_streams": self._streams, "_limit": self._limit}
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        self.__dict__.update(state)
+        self._kept = collections.OrderedDict()
+        self._lock = threading.Lock()
