@@ -31,6 +31,17 @@ __all__ = [
 
 FIT_WIDTH = 400
 """Width in pixels to which a smaller face is enlarged before its landmarks are fitted."""
+FIT_BOXES = (
+    (0, 0, 0),
+    (0.02, 0.02, 0.03),
+    (-0.02, -0.02, 0.03),
+    (0.02, -0.02, -0.03),
+    (-0.02, 0.02, -0.03),
+)
+"""Shift (of the face's width) and growth of the boxes whose fits are averaged.
+
+Five fits have 0.7 times the error of one fit; they cost 1 ms each.
+"""
 CHECK_WIDTH, CHECK_SCORE = 95, -0.3
 """A followed face is looked at by the detector at this width; below this score it is lost."""
 PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
@@ -120,14 +131,19 @@ def fit_landmarks(image: UInt8[np.ndarray, "H W *c"], box: Box) -> Float32[np.nd
     import dlib
 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2:] == (3,) else image
-    scale = max(1.0, FIT_WIDTH / (box[2] - box[0]))
-    half = round(scale * (box[2] - box[0]) / 2)
-    middle = round(1.5 * half)
+    side = box[2] - box[0]
+    scale = max(1.0, FIT_WIDTH / side)
+    middle = round(0.8 * scale * side)
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     crop = _enlarged(grey, x, y, scale, middle)
-    rectangle = dlib.rectangle(middle - half, middle - half, middle + half, middle + half)
-    parts = _models()[1](crop, rectangle).parts()
-    points = np.array([(part.x, part.y) for part in parts], np.float64)
+    fits = []
+    for dx, dy, larger in FIT_BOXES:
+        half = scale * side * (1 + larger) / 2
+        cx, cy = middle + scale * side * dx, middle + scale * side * dy
+        corners = (cx - half, cy - half, cx + half, cy + half)
+        parts = _models()[1](crop, dlib.rectangle(*(round(c) for c in corners))).parts()
+        fits.append([(part.x, part.y) for part in parts])
+    points = np.mean(np.array(fits, np.float64), axis=0)
     return ((points - middle) / scale + [x, y]).astype(np.float32)
 
 
