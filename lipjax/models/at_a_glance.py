@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generator of "Lip Movements Generation at a Glance" (Chen et al., ECCV 2018).
+
+Speech and one picture of a mouth become all frames of a clip in one pass. The sound's map
+(time x frequency) is laid over the picture's map (height x width): frequency runs along the
+height and is repeated along the width, the picture is repeated along time, so the maps must have
+F = H = W. The widths of the paper, of the authors' code and ours are different fields of these
+same modules.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lipjax.errors import ConfigError
+from lipjax.nn.blocks import ConvBlock, ResidualBlock
+from lipjax.nn.layers import Conv, nearly_zero
+
+# Picture size -> size of the maps, strides of the identity encoder, factors of the decoder.
+_MAPS = {
+    64: (16, (1, 2, 2), (2, 2)),
+    96: (16, (1, 2, 3), (3, 2)),
+    128: (32, (1, 2, 2), (2, 2)),
+}
+# Factor between bands and map -> strides of the audio encoder along frequency.
+_FREQUENCY = {
+    1: (1, 1, 1, 1, 1),
+    2: (1, 2, 1, 1, 1),
+    4: (1, 2, 1, 2, 1),
+    8: (1, 2, 1, 2, 2),
+}
+
+
+def strides_for(size: int, bands: int = 128) -> dict[str, tuple[int, ...]]:
+    """Returns the stride fields of a `Generator` that keep its maps F = H = W.
+
+    Args:
+        size: height and width of the pictures in pixels: 64, 96 or 128.
+        bands: mel bands of the sound feature.
+
+    Raises:
+        ConfigError: there are no such strides; names the nearest size or number of bands.
+    """
+    if size not in _MAPS:
+        near = min(_MAPS, key=lambda known: abs(known - size))
+        raise ConfigError(f"pictures of {size} px: the nearest size that works is {near} px")
+    maps, identity, decoder = _MAPS[size]
+    if bands not in {maps * factor for factor in _FREQUENCY}:
+        near = min((maps * factor for factor in _FREQUENCY), key=lambda known: abs(known - bands))
+        raise ConfigError(
+            f"{bands} mel bands with pictures of {size} px: the nearest number that works is {near}"
+        )
+    return {
+        "identity_strides": identity,
+        "audio_frequency_strides": _FREQUENCY[bands // maps],
+        "decoder_strides": decoder,
+    }
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel columns to one row of features per video frame.
+
+    Attributes:
+        widths: channels of the 3x3 convolutions.
+        time_strides, frequency_strides: steps of each convolution, and of the pooling if any.
+        pool: "conv", or "max" for a max pooling by the last pair of strides instead of a last
+            convolution.
+        norm, form, dtype: see `Generator`.
+    """
+
+    widths: Sequence[int] = (32, 64, 128, 256, 256)
+    time_strides: Sequence[int] = (1, 2, 1, 2, 1)
+    frequency_strides: Sequence[int] = (1, 2, 1, 2, 2)
+    pool: str = "conv"
+    norm: str = "batch"
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, log_mel: Float[Array, "B C F"], *, train: bool) -> Float[Array, "B T f D"]:
+        """Returns the audio feature f_s, T = C / columns per frame."""
+        strides = list(zip(self.time_strides, self.frequency_strides, strict=True))
+        x = log_mel[..., None]
+        for number, width in enumerate(self.widths):
+            x = ConvBlock(
+                width,
+                (3, 3),
+                strides[number],
+                norm=self.norm,
+                form=self.form,
+                dtype=self.dtype,
+                name=f"layer_{number + 1}",
+            )(x, train=train)
+        if self.pool == "max":
+            x = nn.max_pool(x, strides[-1], strides[-1])
+        return x
+
+
+class IdentityEncoder(nn.Module):
+    """A picture of a mouth to a map of features.
+
+    Attributes:
+        widths: channels; the first convolution is 7x7 with reflected borders, the others 3x3.
+        strides: step of each convolution.
+        norm, form, dtype: see `Generator`.
+    """
+
+    widths: Sequence[int] = (64, 128, 256)
+    strides: Sequence[int] = (1, 2, 2)
+    norm: str = "batch"
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, picture: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B h w D"]:
+        """Returns the identity feature f_p."""
+        x = jnp.pad(picture, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+        for number, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+            x = ConvBlock(
+                width,
+                (3, 3) if number else (7, 7),
+                (stride, stride),
+                None if number else ((0, 0), (0, 0)),
+                norm=self.norm,
+                leading=1,
+                form=self.form,
+                dtype=self.dtype,
+                name=f"layer_{number + 1}",
+            )(x, train=train)
+        return x
+
+
+class Fusion(nn.Module):
+    """Audio-identity fusion: both features in one video-shaped map.
+
+    Attributes:
+        width: channels of the 3x3x3 convolution.
+        norm, form, dtype: see `Generator`.
+    """
+
+    width: int = 256
+    norm: str = "batch"
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, identity: Float[Array, "B h w D"], audio: Float[Array, "B T h E"], *, train: bool
+    ) -> Float[Array, "B T h w {self.width}"]:
+        """Returns the fused feature; the audio's frequency axis lies along the height."""
+        batch, height, width, _ = identity.shape
+        frames = audio.shape[1]
+        over_time = jnp.broadcast_to(
+            identity[:, None], (batch, frames, height, width, identity.shape[-1])
+        )
+        over_width = jnp.broadcast_to(
+            audio[:, :, :, None], (batch, frames, height, width, audio.shape[-1])
+        )
+        return ConvBlock(
+            self.width,
+            (3, 3, 3),
+            norm=self.norm,
+            form=self.form,
+            dtype=self.dtype,
+            name="layer_1",
+        )(jnp.concatenate([over_time, over_width], axis=-1), train=train)
+
+
+class Decoder(nn.Module):
+    """The fused feature to a video.
+
+    Attributes:
+        residual_blocks, residual_kernel: number and (time, height, width) taps of the blocks.
+        widths, strides: channels and spatial factors of the transposed 3x3x3 convolutions.
+        final_kernel: (time, height, width) taps of the last convolution.
+        norm, form, dtype: see `Generator`.
+    """
+
+    residual_blocks: int = 9
+    residual_kernel: Sequence[int] = (1, 3, 3)
+    widths: Sequence[int] = (128, 64)
+    strides: Sequence[int] = (2, 2)
+    final_kernel: Sequence[int] = (7, 7, 7)
+    norm: str = "batch"
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T h w D"], *, train: bool) -> Float[Array, "B T H W 3"]:
+        """Returns the video in (-1, 1), float32."""
+        common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
+        for number in range(self.residual_blocks):
+            name = f"residual_{number + 1}"
+            x = ResidualBlock(self.residual_kernel, **common, name=name)(x, train=train)
+        for number, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+            x = ConvBlock(
+                width,
+                (3, 3, 3),
+                (1, stride, stride),
+                transpose=True,
+                **common,
+                name=f"deconv_{number + 1}",
+            )(x, train=train)
+        x = Conv(
+            3,
+            self.final_kernel,
+            kernel_init=nearly_zero,
+            form=self.form,
+            dtype=self.dtype,
+            name="colours",
+        )(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class Generator(nn.Module):
+    """Speech and one picture to a talking mouth.
+
+    Attributes:
+        size: height and width of the pictures in pixels.
+        bands: mel bands of the sound feature.
+        audio_widths, audio_pool: see `AudioEncoder`.
+        audio_time_strides: their product is the number of log-mel columns per video frame.
+        audio_frequency_strides, identity_strides, decoder_strides: from `strides_for`.
+        identity_widths: see `IdentityEncoder`.
+        fusion_width: channels of the fused feature and of the residual blocks.
+        residual_blocks, residual_kernel, decoder_widths, final_kernel: see `Decoder`.
+        norm: "batch" (as published) or "frame" (no frame knows of another, see `FrameNorm`).
+        audio_context: frames of real sound that are given beyond the window on both sides; their
+            rows are cut off behind the audio encoder, so that it sees no border.
+        form: how convolutions are computed, see `lipjax.nn.convolution`.
+        dtype: type of the computation; parameters and norm statistics are float32.
+    """
+
+    size: int = 64
+    bands: int = 128
+    audio_widths: Sequence[int] = (32, 64, 128, 256, 256)
+    audio_pool: str = "conv"
+    audio_time_strides: Sequence[int] = (1, 2, 1, 2, 1)
+    audio_frequency_strides: Sequence[int] = (1, 2, 1, 2, 2)
+    identity_widths: Sequence[int] = (64, 128, 256)
+    identity_strides: Sequence[int] = (1, 2, 2)
+    fusion_width: int = 256
+    residual_blocks: int = 9
+    residual_kernel: Sequence[int] = (1, 3, 3)
+    decoder_widths: Sequence[int] = (128, 64)
+    decoder_strides: Sequence[int] = (2, 2)
+    final_kernel: Sequence[int] = (7, 7, 7)
+    norm: str = "batch"
+    audio_context: int = 0
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        identity: Float[Array, "B H W 3"],
+        log_mel: Float[Array, "B C F"],
+        *,
+        train: bool = False,
+    ) -> tuple[Float[Array, "B T H W 3"], dict[str, Array]]:
+        """Generates a clip.
+
+        Args:
+            identity: one picture of the mouth, in [-1, 1].
+            log_mel: sound feature, C = (T + 2 * audio_context) * columns_per_frame.
+            train: whether the norm "batch" uses and updates batch statistics.
+
+        Returns:
+            The video in (-1, 1), float32, and what lies between: "audio_feature" [B T f D],
+            "identity_feature" [B h w D], "fused" [B T h w D], in `dtype`.
+
+        Raises:
+            ConfigError: the fields do not fit each other or the inputs.
+        """
+        self._check(identity.shape, log_mel.shape)
+        common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
+        audio = AudioEncoder(
+            self.audio_widths,
+            self.audio_time_strides,
+            self.audio_frequency_strides,
+            self.audio_pool,
+            **common,
+            name="audio_encoder",
+        )(log_mel.astype(self.dtype), train=train)
+        audio = audio[:, self.audio_context : audio.shape[1] - self.audio_context]
+        picture = IdentityEncoder(
+            self.identity_widths, self.identity_strides, **common, name="identity_encoder"
+        )(identity.astype(self.dtype), train=train)
+        fused = Fusion(self.fusion_width, **common, name="fusion")(picture, audio, train=train)
+        video = Decoder(
+            self.residual_blocks,
+            self.residual_kernel,
+            self.decoder_widths,
+            self.decoder_strides,
+            self.final_kernel,
+            **common,
+            name="decoder",
+        )(fused, train=train)
+        return video, {"audio_feature": audio, "identity_feature": picture, "fused": fused}
+
+    @property
+    def columns_per_frame(self) -> int:
+        """Log-mel columns per video frame."""
+        return math.prod(self.audio_time_strides)
+
+    @property
+    def audio_reach(self) -> int:
+        """Frames of sound beyond its own that a row of the audio feature sees at most."""
+        first = last = 0
+        convolutions = len(self.audio_widths)
+        for number in reversed(range(len(self.audio_time_strides))):
+            stride = self.audio_time_strides[number]
+            # A 3-tap convolution starts one before its column; a pooling window on it.
+            before, after = (1, 1) if number < convolutions else (0, stride - 1)
+            first, last = first * stride - before, last * stride + after
+        return max(-(first // self.columns_per_frame), last // self.columns_per_frame)
+
+    @property
+    def video_reach(self) -> int:
+        """Rows of the audio feature beyond its own frame that a frame of the video sees."""
+        taps = [
+            3,
+            *[self.residual_kernel[0]] * 2 * self.residual_blocks,
+            *[3] * len(self.decoder_widths),
+            self.final_kernel[0],
+        ]
+        return sum(taken // 2 for taken in taps)
+
+    @property
+    def reach(self) -> int:
+        """Frames beyond which the sound cannot change a frame of the video."""
+        return self.audio_reach + self.video_reach
+
+    @property
+    def margin(self) -> int:
+        """Frames at each inner border of a chunk that a neighbouring chunk would change."""
+        return self.video_reach + max(0, self.audio_reach - self.audio_context)
+
+    def _check(self, picture: Sequence[int], sound: Sequence[int]) -> None:
+        layers = len(self.audio_widths) + (self.audio_pool == "max")
+        pairs: Mapping[str, tuple[int, int]] = {
+            "audio_time_strides": (len(self.audio_time_strides), layers),
+            "audio_frequency_strides": (len(self.audio_frequency_strides), layers),
+            "identity_strides": (len(self.identity_strides), len(self.identity_widths)),
+            "decoder_strides": (len(self.decoder_strides), len(self.decoder_widths)),
+        }
+        if self.audio_pool not in ("conv", "max"):
+            raise ConfigError(f"audio_pool {self.audio_pool!r}: use 'conv' or 'max'")
+        for name, (given, needed) in pairs.items():
+            if given != needed:
+                raise ConfigError(f"{name} has {given} entries, the layers need {needed}")
+        maps = {
+            "H = W": self.size / math.prod(self.identity_strides),
+            "F": self.bands / math.prod(self.audio_frequency_strides),
+            "the decoder's": self.size / math.prod(self.decoder_strides),
+        }
+        if len(set(maps.values())) > 1:
+            found = ", ".join(f"{name} = {value:g}" for name, value in maps.items())
+            raise ConfigError(f"the maps must be equal, but {found}; use strides_for(size, bands)")
+        if tuple(picture[1:3]) != (self.size, self.size):
+            raise ConfigError(f"the picture is {picture[1]}x{picture[2]}, size is {self.size}")
+        if sound[2] != self.bands:
+            raise ConfigError(f"the sound feature has {sound[2]} bands, bands is {self.bands}")
+        frames, rest = divmod(sound[1], self.columns_per_frame)
+        if rest or frames <= 2 * self.audio_context:
+            raise ConfigError(
+                f"{sound[1]} columns are not a whole number of frames of {self.columns_per_frame}"
+                f" columns and more than 2 * {self.audio_context} frames of context"
+            )

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixel losses against values worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lipjax.losses import pixel
+
+
+def test_l1_is_the_mean_of_each_example():
+    prediction = np.zeros((2, 2, 1, 2, 3), np.float32)
+    target = np.zeros_like(prediction)
+    prediction[0, 0, 0, 0] = [0.5, -0.5, 1.0]
+    target[1] = -1.0
+    np.testing.assert_allclose(pixel.l1(prediction, target), [2.0 / 12, 1.0], rtol=1e-6)
+
+
+def test_l1_sums_bfloat16_in_float32():
+    prediction = jnp.full((1, 64, 64, 3), 0.125, jnp.bfloat16)
+    loss = pixel.l1(prediction, jnp.zeros_like(prediction))
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, [0.125], rtol=1e-6)
+
+
+def test_l1_refuses_shapes_that_would_broadcast():
+    with pytest.raises(Exception, match="(?i)shape|type"):
+        pixel.l1(jnp.zeros((2, 4, 3)), jnp.zeros((2, 1, 3)))
+
+
+def test_l1_has_the_sign_as_gradient():
+    gradient = jax.grad(lambda x: pixel.l1(x, jnp.zeros((1, 2))).sum())(jnp.array([[3.0, -2.0]]))
+    np.testing.assert_allclose(gradient, [[0.5, -0.5]])
