@@ -4,7 +4,6 @@
 import dataclasses
 import math
 import os
-import tempfile
 import wave
 from typing import Any
 
@@ -18,6 +17,7 @@ from lipjax.media.containers import (
     frame_time,
     opened,
     picture_stream,
+    replacing,
     sound_stream,
 )
 from lipjax.media.log_mel import (
@@ -171,22 +171,11 @@ def write_wav(path: str | os.PathLike, sound: Sound) -> None:
     Raises:
         MediaError: the folder does not exist or cannot be written.
     """
-    name = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(name))
-    try:
-        handle, temporary = tempfile.mkstemp(suffix=".wav.part", dir=folder)
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be written ({error.strerror})") from None
-    try:
-        with os.fdopen(handle, "wb") as raw, wave.open(raw, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sound.rate)
-            file.writeframes(sound.samples.astype("<i2").tobytes())
-        os.replace(temporary, name)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary, wave.open(temporary, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sound.rate)
+        file.writeframes(sound.samples.astype("<i2").tobytes())
 
 
 def speech_level(samples: Float[np.ndarray, "n"], rate: int) -> float:

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +59,36 @@ def opened(path: str | os.PathLike) -> Iterator[Any]:
         ) from None
     with container:
         yield container
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[str]:
+    """Gives a temporary name beside `path`, which takes the place of `path` if all went well.
+
+    Args:
+        path: the file to write.
+
+    Yields:
+        The temporary name; it is removed if the block raises.
+
+    Raises:
+        MediaError: the folder does not exist or cannot be written.
+    """
+    name = os.path.abspath(os.fspath(path))
+    if os.path.isdir(name):
+        raise MediaError(f"{os.fspath(path)}: cannot be written, a folder has that name")
+    temporary = f"{name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        open(temporary, "xb").close()
+    except OSError as error:
+        raise MediaError(f"{os.fspath(path)}: cannot be written ({error.strerror})") from None
+    try:
+        yield temporary
+        os.replace(temporary, name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def _reason(error: Exception) -> str:
