@@ -2,6 +2,7 @@
 """Writing videos: H.264 and AAC, checked by reading them back."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterable
 from fractions import Fraction
@@ -11,12 +12,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lipjax.errors import ConfigError, MediaError, nearest
-from lipjax.media.containers import replacing, require_av
+from lipjax.media.containers import opened, replacing, require_av, sound_stream
+from lipjax.media.probing import VideoInfo, probe
 from lipjax.media.resampling import resample, to_float, to_int16
 
 if TYPE_CHECKING:
     from lipjax.media.audio import Sound
-    from lipjax.media.video import VideoInfo
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _BT709, _LIMITED = 1, 1  # colour tags: without them players guess from the picture's size
@@ -30,7 +31,7 @@ def write_video(
     sound: "Sound | None" = None,
     comment: str | None = None,
     crf: int = 18,
-) -> "VideoInfo":
+) -> VideoInfo:
     """Writes frames and sound as a video that plays everywhere, and checks the result.
 
     H.264 (yuv420p, BT.709) and AAC. The file appears under its name only when complete and read
@@ -181,13 +182,8 @@ def _encode_sound(stream: Any, sound: "Sound", index: int, rate: Fraction) -> li
 
 def _read_back(
     name: str, temporary: str, count: int, size: tuple[int, int], rate: Fraction, has_sound: bool
-) -> "VideoInfo":
+) -> VideoInfo:
     """Opens the written file and compares it with what was meant."""
-    import dataclasses
-
-    from lipjax.media.containers import opened, sound_stream
-    from lipjax.media.video import probe
-
     info = probe(temporary)
     expected = float(count / rate)
     problems = []
