@@ -122,7 +122,7 @@ class Painter:
         nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.04))
         lx, ly, lz = self.face.light
         lambert = np.maximum(lx * nx + ly * ny + lz * nz, 0)
-        return self.face.ambient + (1.12 - self.face.ambient) * lambert
+        return self.face.ambient + (1.0 - self.face.ambient) * lambert
 
     def _paint_head(self) -> UInt8[np.ndarray, "h w 4"]:
         """Paints head, hair, neck and shoulders without mouth and eyes; premultiplied alpha."""
@@ -134,11 +134,7 @@ class Painter:
         skin, hair = np.asarray(face.skin), np.asarray(face.hair)
         image, alpha = np.zeros((height, width, 3)), np.zeros((height, width))
         strands = _noise(rng, (height, width), 1.2)
-        strands = (
-            0.6 * strands
-            + 0.8 * _noise(rng, (height, 1), 1.0) * 0
-            + 0.4 * _noise(rng, (height, width), 4.0)
-        )
+        strands = 0.6 * strands + 0.5 * _noise(rng, (height, width), 4.0)
 
         def lay(colour: np.ndarray, cover: np.ndarray) -> None:
             _mix(image, colour, cover)
@@ -150,14 +146,14 @@ class Painter:
 
         shine = hair * (0.85 + 0.12 * strands - 0.12 * y + 0.25 * face.light[0] * x)[..., None]
         if face.hair_style == 1:
-            lay(shine * 0.8, disc(0, 0.15, 1.32, 1.75, 2.6) * np.clip((1.7 - y) * 3, 0, 1))
-        shoulders = np.clip((y - 1.85 - 0.28 * x * x) * grid / 1.5 + 0.5, 0, 1)
+            lay(shine * 0.8, disc(0, 0.15, 1.3, 1.5, 2.8))
+        shoulders = np.clip((y - 1.58 - 0.3 * x * x) * grid / 1.5 + 0.5, 0, 1)
         neck = np.clip((0.58 + 0.12 * np.clip(y - 1.2, 0, 2) - np.abs(x)) * grid / 1.5, 0, 1)
         neck *= np.clip((y - 0.5) * grid, 0, 1)
         shadow = 0.62 + 0.3 * np.clip((y - face.chin - 0.05) / 0.7, 0, 1)
         lay(skin * (shadow * self._shade(0.9 * x, 0.1 * y))[..., None], neck)
         folds = 0.9 + 0.04 * _noise(rng, (height, width), 0.12 * grid) + 0.1 * face.light[0] * x
-        collar = np.clip(shoulders - disc(0, 1.75, 0.62, 0.42), 0, 1)
+        collar = np.clip(shoulders - disc(0, 1.5, 0.62, 0.32), 0, 1)
         lay(np.asarray(face.clothes) * folds[..., None], collar)
         for side in (-1, 1):
             ear = disc(side * 1.02, 0.05, 0.14, 0.27)
@@ -178,25 +174,23 @@ class Painter:
             tone = tone * (1 - blush[..., None] * np.array([0.0, 0.7, 0.7]))
         lay(tone, head)
         stubble = np.clip(0.62 + 0.28 * strands, 0, 1)
-        below = 0.62 + 0.42 * np.abs(x) ** 1.5
         if face.beard:
-            cheek = np.clip((y - 1.15 + 0.9 * np.abs(x)) * 5, 0, 1) * np.clip((y - 0.1) * 4, 0, 1)
+            cheek = np.clip((y - 0.85 + 0.75 * np.abs(x)) * 4, 0, 1) * np.clip((y - 0.1) * 4, 0, 1)
             cheek *= np.clip(((x / 0.55) ** 2 + ((y - MOUTH_Y) / 0.27) ** 2 - 1) * 3, 0, 1)
             lay(shine * 0.8, head * cheek * stubble * face.beard)
         if face.moustache:
             lip = np.exp(-(((y - 0.5 - 0.12 * x * x) / 0.06) ** 4)) * (np.abs(x) < 0.5)
             lip *= np.clip((0.5 - np.abs(x)) * 8, 0, 1)
             lay(shine * 0.8, head * lip * stubble * face.moustache)
-        del below
         for side in (-1, 1):
-            s = (x * -side - EYE_X) / -0.27 * 1.0
+            s = (EYE_X - x * side) / 0.27
             line = brow_line(face, np.clip(s, -1.2, 1.2))
             thick = 0.035 * np.clip(1.25 - 0.3 * (s - 0.2) ** 2, 0, 1) * (np.abs(s) < 1.1)
             brow = _cover(y, line - thick, line + thick, grid / 3) * (np.abs(s) < 1.1)
             lay(hair * 0.75 * np.ones_like(image), head * brow * (0.75 + 0.2 * stubble))
         if face.hair_style < 2:
-            cap = disc(0, -0.35, 1.12, 1.05, 2.3)
-            hairline = -0.72 + 0.35 * np.abs(x) ** 3 + 0.06 * np.sin(5 * x + face.texture % 7)
+            cap = disc(0, -0.35, 1.07, 1.03, 2.2)
+            hairline = -0.72 + 0.5 * np.abs(x) ** 3 + 0.06 * np.sin(5 * x + face.texture % 7)
             cut = np.clip((hairline - y) * grid / 5 + 0.5, 0, 1)
             lay(shine, cap * cut)
         premultiplied = np.concatenate([image * alpha[..., None], 255 * alpha[..., None]], axis=2)
@@ -288,7 +282,7 @@ class Painter:
         self._draw_inside(image, x, y, u, inner_top, inner_bottom, mouth, pixels, across)
         # Lips: the upper faces down and is darker, the lower catches the light.
         lips = np.asarray(face.lips)
-        wrinkles = 1 + 0.035 * np.sin(x * 95 + 2 * np.sin(x * 31 + face.texture % 11))
+        wrinkles = 1 + 0.02 * np.sin(x * 95 + 2 * np.sin(x * 31 + face.texture % 11))
         depth = np.clip((y - outer_top) / np.maximum(inner_top - outer_top, 1e-4), 0, 1)
         upper = (0.92 - 0.26 * depth**1.5) * brightness * wrinkles
         _mix(image, lips * upper[..., None], _cover(y, outer_top, inner_top, pixels) * across)
@@ -324,7 +318,7 @@ class Painter:
         deep = np.clip((y - inner_top) / (0.35 * size), 0, 1)
         inside[:] = np.array([46.0, 16, 18]) + np.array([34.0, 10, 10]) * deep[..., None]
         bottom = mouth.lower_teeth + 0.02 * size
-        height = (bottom - mouth.upper_teeth) * np.clip(mouth.tongue, 0, 1) * 0.85 + 0.05 * size
+        height = (bottom - mouth.upper_teeth) * np.clip(mouth.tongue, 0, 1) * 0.85 + 0.11 * size
         tongue_top = bottom - height + 0.5 * (x / (0.62 * mouth.half_width)) ** 2 * 0.12 * size
         shade = 0.75 + 0.35 * np.clip((y - tongue_top) / (0.12 * size), 0, 1)
         tongue = np.array([190.0, 92, 92]) * shade[..., None]
@@ -337,13 +331,13 @@ class Painter:
         low_edge = mouth.lower_teeth + 0.012 * size * (1 - arch) * 4
         low = np.clip((y - low_edge) * pixels + 0.5, 0, 1) * (np.abs(x) < 0.4 * size)
         _mix(inside, ivory * (0.8 * gaps)[..., None], low)
-        if mouth.tongue > 1:  # the tip between the teeth
-            tip = np.exp(-((x / (0.22 * size)) ** 4)) * min((mouth.tongue - 1) * 8, 1.0)
-            tip_cover = np.clip((y - mouth.upper_teeth + 0.01 * size) * pixels + 0.5, 0, 1) * tip
-            _mix(inside, np.array([205.0, 105, 102]), tip_cover)
         high_edge = mouth.upper_teeth - 0.03 * size * (1 - arch)
         high = np.clip((high_edge - y) * pixels + 0.5, 0, 1) * (np.abs(x) < 0.44 * size)
         _mix(inside, ivory * gaps[..., None], high)
+        if mouth.tongue > 1:  # the tip between the teeth
+            tip = np.exp(-((x / (0.22 * size)) ** 4)) * min((mouth.tongue - 1) * 8, 1.0)
+            tip_cover = np.clip((y - mouth.upper_teeth + 0.02 * size) * pixels + 0.5, 0, 1) * tip
+            _mix(inside, np.array([205.0, 105, 102]), tip_cover)
         # The lips throw a shadow inwards.
         shadow = 0.6 + 0.4 * np.clip((y - inner_top) / (0.06 * size), 0, 1)
         shadow *= 0.75 + 0.25 * np.clip((inner_bottom - y) / (0.04 * size), 0, 1)

@@ -96,7 +96,7 @@ def draw_face(rng: np.random.Generator, *, female: bool) -> Face:
     skin = near(_SKIN[rng.integers(len(_SKIN))], 6)
     hair = near(_HAIR[rng.integers(len(_HAIR))], 8)
     tint = np.array((196, 84, 84)) if female else np.array((184, 104, 94))
-    share = uniform(0.5, 0.8) if female else uniform(0.3, 0.55)
+    share = uniform(0.5, 0.8) if female else uniform(0.4, 0.6)
     warmth = 0.35 + 0.65 * skin[1] / 200
     lips = near(tuple(share * warmth * tint + (1 - share) * np.asarray(skin)), 5)
     beard = 0.0 if female or rng.random() < 0.5 else uniform(0.35, 0.9)
@@ -110,8 +110,8 @@ def draw_face(rng: np.random.Generator, *, female: bool) -> Face:
         bow=uniform(0.1, 0.6),
         corners=uniform(-0.035, 0.03),
         rest=float(rng.choice((0.0, 0.0, 0.012, 0.025))),
-        effort=uniform(0.85, 1.15),
-        teeth_edge=uniform(0.015, 0.045),
+        effort=uniform(0.95, 1.3),
+        teeth_edge=uniform(0.005, 0.035),
         chin=uniform(1.18, 1.32),
         jaw_power=uniform(2.0, 2.9),
         eye_open=uniform(0.085, 0.12),
@@ -135,7 +135,7 @@ def draw_face(rng: np.random.Generator, *, female: bool) -> Face:
 
 def outline(face: Face, y: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """Returns the face's half width at heights y while the jaw is closed; 0 outside the face."""
-    low = np.clip((y - JAW_TOP) / (face.chin - JAW_TOP), 0, 1) ** 1.0
+    low = np.clip((y - JAW_TOP) / (face.chin - JAW_TOP), 0, 1)
     high = np.clip((JAW_TOP - y) / (1.25 + JAW_TOP), 0, 1)
     lower = np.maximum(1 - low**face.jaw_power, 0) ** (1 / 1.9)
     upper = np.sqrt(np.maximum(1 - high**2.2, 0))
@@ -211,7 +211,7 @@ def mouth_curves(face: Face, controls: Float[np.ndarray, "7"]) -> MouthCurves:
         0.5 * np.exp(-(((np.abs(u) - 0.27) / 0.17) ** 2)) - 0.45 * np.exp(-((u / 0.13) ** 2))
     )
     upper = face.upper_lip * size * stretch * bulge**0.8 * bow
-    lower = face.lower_lip * size * stretch * (1 - 0.35 * tuck) * bulge**0.65
+    lower = face.lower_lip * size * stretch * (1 - 0.45 * tuck) * bulge**0.65
     teeth = MOUTH_Y + face.teeth_edge * size
     return MouthCurves(
         x=x,
@@ -243,8 +243,9 @@ def landmarks(face: Face, mouth: MouthCurves, *, blink: float) -> Float[np.ndarr
     y = JAW_TOP - 0.1 + (face.chin - JAW_TOP + 0.1) * np.sin(np.linspace(0, np.pi / 2, 9))
     x = outline(face, y)
     x[8] = 0.0
+    moved = y
     for _ in range(8):  # where the jaw's drop takes each point of the outline
-        moved = y + mouth.jaw_drop * jaw_shift(face, y if _ == 0 else moved)
+        moved = y + mouth.jaw_drop * jaw_shift(face, moved)
     points[:9] = np.stack([-x, moved], axis=1)
     points[8:17] = np.stack([x, moved], axis=1)[::-1]
     s = np.linspace(-1, 1, 5)

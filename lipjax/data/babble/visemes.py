@@ -21,7 +21,8 @@ _STEP = 1 / 400
 _BILABIAL = ("p", "b", "m")
 _LABIODENTAL = ("f", "v", "ɱ")
 _TUCKED_APERTURE = 0.075
-_LEAD = 0.02  # lips are ahead of the sound
+_LEAD = 0.02  # seconds by which lips are ahead of the sound
+_HALF_HOLD = 0.023  # seconds; a little over half a frame at 25 per second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ _VISEMES = {
     "s": _Viseme(0.10, 0.015, 0.35, tongue=0.6, lips=1.6, shape=0.7),
     "ʃ": _Viseme(0.14, 0.02, protrude=0.7, tongue=0.5, lips=1.6, shape=1.4),
     "t": _Viseme(0.12, 0.04, 0.15, tongue=0.95, lips=0.8, shape=0.3),
-    "l": _Viseme(0.17, 0.10, 0.1, tongue=1.0, lips=0.7, shape=0.3),
-    "θ": _Viseme(0.13, 0.06, 0.15, tongue=1.2, lips=1.4, shape=0.4),
+    "l": _Viseme(0.20, 0.12, 0.1, tongue=1.0, lips=0.7, shape=0.3),
+    "θ": _Viseme(0.16, 0.08, 0.15, tongue=1.2, lips=1.4, shape=0.4),
     "k": _Viseme(0.15, 0.08, tongue=0.25, lips=0.5, shape=0.15),
     "h": _Viseme(0.18, 0.10, tongue=0.2, lips=0.15, shape=0.05),
     "ɹ": _Viseme(0.11, 0.06, protrude=0.55, tongue=0.45, lips=1.0),
@@ -190,7 +191,11 @@ def _contact(
             hold, into = 0.8, tuck
         else:
             continue
-        first, last = phone.start, phone.start + hold * length
+        # Some of espeak-ng's closures are shorter than a frame: hold at least the frame that is
+        # nearest to the middle.
+        middle = (phone.start + phone.end) / 2
+        first = min(phone.start, middle - _HALF_HOLD)
+        last = max(phone.start + hold * length, middle + _HALF_HOLD)
         outside = np.maximum(np.maximum(first - clock, clock - last), 0.0)
         ramp = 0.5 + 0.5 * np.cos(np.pi * np.minimum(outside / 0.055, 1.0))
         np.maximum(into, ramp, out=into)
