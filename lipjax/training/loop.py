@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training from the first step to the last, in a straight line.
+
+The loop knows a task only through its contract and data only as `batch(step)`. The order of
+operations after a step is fixed, because resuming depends on it: log, evaluate, write the row,
+preview, save. Whatever a checkpoint of step s holds was logged before it was written.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from jaxtyping import Shaped
+
+from lipjax.errors import ConfigError
+from lipjax.state import State
+from lipjax.tasks.contract import Task
+from lipjax.training import sharding
+from lipjax.training.checkpoints import FOLDER, Checkpoints, StartReport, start_from
+from lipjax.training.logging import MetricWriter, NoWriter
+from lipjax.training.progress import Progress, duration
+
+HostBatch = Mapping[str, Shaped[np.ndarray, "_ ..."]]
+Preview = Callable[[Any, int], Mapping[str, np.ndarray]]
+
+
+@runtime_checkable
+class Windows(Protocol):
+    """Training data: this process's part of the global batch of any step.
+
+    May also have `iterate(start)`, which yields batch(start), batch(start + 1), ... made ahead.
+    """
+
+    def batch(self, step: int) -> HostBatch:
+        """Returns the batch of a step, a pure function of the step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves behind, besides its workdir.
+
+    Attributes:
+        state: after the last step, on the devices.
+        metrics: the last row of `metrics.jsonl` that this call wrote, or {}.
+        evaluation: means of the last evaluation of this call, or {}.
+        best: lowest value of the task's metric so far, or None.
+        best_step: step of it, or None.
+        compile_seconds: time to compile the training step.
+        steps_per_second: of this call, without compilation, evaluation and previews.
+        windows_per_second: likewise.
+        start: report of the parameters taken from another run, or None.
+    """
+
+    state: State
+    metrics: Mapping[str, float | int | None]
+    evaluation: Mapping[str, float | int]
+    best: float | None
+    best_step: int | None
+    compile_seconds: float
+    steps_per_second: float
+    windows_per_second: float
+    start: StartReport | None
+
+
+def use_compile_cache(directory: Path) -> None:
+    """Keeps compiled programs in a folder, so that the next start takes seconds."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(Path(directory).absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def train(
+    task: Task,
+    windows: Windows,
+    *,
+    workdir: Path,
+    steps: int,
+    log_every: int = 50,
+    eval_batches: Sequence[HostBatch] = (),
+    eval_every: int = 1_000,
+    checkpoint_every: int = 1_000,
+    preview: Preview | None = None,
+    preview_every: int = 1_000,
+    seed: int = 0,
+    given: Mapping[str, Any] | None = None,
+    from_checkpoint: Path | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    shards: int = 1,
+    keep_latest: int = 2,
+    keep_best: int = 1,
+    compile_cache: Path | None = None,
+    show: Callable[[str], None] = lambda line: print(line, flush=True),
+) -> TrainResult:
+    """Trains a task, or goes on with a run that stopped, from the same workdir.
+
+    Args:
+        task: networks, losses and steps.
+        windows: training data.
+        workdir: folder of the run; checkpoints in it are resumed from.
+        steps: of the whole run, those of earlier calls included.
+        log_every: steps per row of `metrics.jsonl`, which holds means over them.
+        eval_batches: fixed examples, each batch held whole by every process; the last may be
+            smaller. Each example counts once.
+        eval_every: steps between evaluations; the last step is always evaluated.
+        checkpoint_every: steps between checkpoints; the best and the last step are saved besides.
+        preview: (speaker parameters, step) -> name -> uint8 picture (H W 3) or video (T H W 3).
+        preview_every: steps between previews; the last step always has one.
+        seed: of the initial parameters and of the run's randomness.
+        given: name -> frozen parameters of earlier stages.
+        from_checkpoint: workdir or checkpoint of another run, whose parameters alone a new run
+            starts from.
+        devices: to train on; all if None.
+        shards: devices that share one copy of the parameters.
+        keep_latest: newest checkpoints to keep.
+        keep_best: best checkpoints to keep.
+        compile_cache: folder for compiled programs, or None.
+        show: prints a line on the console.
+
+    Returns:
+        The trained state and a summary.
+
+    Raises:
+        ConfigError: settings that cannot work, or a workdir that holds a different run.
+        KeyboardInterrupt: after SIGINT, once the state is saved.
+        SystemExit: with code 143 after SIGTERM, once the state is saved.
+    """
+    workdir = Path(workdir)
+    writes = jax.process_index() == 0
+    show = show if writes else (lambda line: None)
+    if compile_cache is not None:
+        use_compile_cache(compile_cache)
+
+    # ---- Mesh and shapes; no memory is taken yet.
+    mesh = sharding.make_mesh(devices, shards=shards)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    first = windows.batch(0)
+    batch_size = sharding.check_batch(mesh, first)
+    key, given = jax.random.key(seed), dict(given or {})
+    abstract = jax.eval_shape(task.init, key, first, given)
+    state_shardings = sharding.state_shardings(mesh, abstract)
+    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+
+    # ---- State: this workdir's own checkpoint, else a new one, perhaps with given parameters.
+    checkpoints = Checkpoints(workdir / FOLDER, keep_latest=keep_latest, keep_best=keep_best)
+    _check_start(workdir, from_checkpoint, resumes=checkpoints.latest is not None)
+    memory = {"best": None, "best_step": None, "seconds": 0.0, "pending": []}
+    report = None
+    if checkpoints.latest is not None:
+        target = sharding.with_shardings(abstract, state_shardings)
+        state, memory = checkpoints.restore(target)
+        show(f"resumed from step {checkpoints.latest} of {workdir}")
+    else:
+        state = jax.jit(task.init, out_shardings=state_shardings)(key, first, given)
+        if from_checkpoint is not None:
+            state, report = start_from(state, from_checkpoint)
+            show(report.summary())
+    step = int(state.step)
+    writer = MetricWriter(workdir, step=step) if writes else NoWriter()
+
+    # ---- Programs.
+    evaluate = jax.jit(task.eval_step, in_shardings=(state_shardings, split), out_shardings=whole)
+    speaker_params = jax.jit(
+        task.speaker_params, in_shardings=(state_shardings,), out_shardings=whole
+    )
+    train_step = jax.jit(
+        task.train_step,
+        in_shardings=(state_shardings, split),
+        out_shardings=(state_shardings, whole),
+        donate_argnums=0,
+    )
+    compile_seconds = 0.0
+    if step < steps:
+        started = time.monotonic()
+        train_step = train_step.lower(state, sharding.put_batch(mesh, first)).compile()
+        compile_seconds = time.monotonic() - started
+        show(f"compiled the training step in {duration(compile_seconds)}; {mesh.size} device(s)")
+
+    # ---- Loop.
+    progress = Progress(
+        steps=steps,
+        start=step,
+        batch_size=batch_size,
+        seconds=memory["seconds"],
+        show=show,
+    )
+    pending: list[Mapping[str, Any]] = list(memory["pending"])
+    best, best_step = memory["best"], memory["best_step"]
+    row: dict[str, float | int | None] = {}
+    evaluation: dict[str, float] = {}
+    batches = _device_batches(mesh, windows, step, ahead=0 if on_cpu else 2)
+    with _Stop() as stop:
+        try:
+            while step < steps:
+                state, metrics = train_step(state, next(batches))
+                step += 1
+                pending.append(metrics)
+                if on_cpu:
+                    # Simulated devices deadlock when many steps are under way at once.
+                    jax.block_until_ready((state, metrics))
+                last = step == steps
+                row, metric = {}, None
+
+                if step % log_every == 0 or last:
+                    row |= _summary(jax.device_get(pending), skipped=int(state.skipped))
+                    pending = []
+                    speed = progress.measure(step)
+                    writer.scalars(step, {f"speed/{name}": v for name, v in speed.items()})
+                    progress.line(step, _terms(row), speed)
+                elif progress.due():
+                    shown = _summary(jax.device_get(pending[-1:]), skipped=int(state.skipped))
+                    progress.line(step, _terms(shown), progress.measure(step))
+
+                began = time.monotonic()
+                if eval_batches and (step % eval_every == 0 or last):
+                    evaluation = _evaluate(evaluate, mesh, state, eval_batches)
+                    metric = _metric_of(task, evaluation)
+                    row |= {f"eval/{name}": value for name, value in evaluation.items()}
+                    values = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.items())
+                    progress.say(f"step {step}/{steps}  evaluation: {values}")
+                improved = metric is not None and (best is None or metric < best)
+                if improved:
+                    best, best_step = metric, step
+                if row:
+                    writer.row(step, row)
+                if preview is not None and (step % preview_every == 0 or last):
+                    params = speaker_params(state)
+                    if writes:
+                        writer.previews(step, preview(params, step))
+
+                if step % checkpoint_every == 0 or last or improved or stop.asked:
+                    loop = {
+                        "best": best,
+                        "best_step": best_step,
+                        "seconds": progress.seconds,
+                        "pending": _plain(jax.device_get(pending)),
+                    }
+                    checkpoints.save(step, state, loop=loop, metric=metric)
+                    pending = list(loop["pending"])
+                progress.pause(time.monotonic() - began)
+                if stop.asked and not last:
+                    show(f"stopped at step {step}; saving")
+                    break
+        finally:
+            batches.close()
+            checkpoints.close()
+            writer.close()
+    if step < steps:
+        stop.leave()
+
+    rate = progress.overall(step)
+    if writes:
+        _write_json(
+            workdir / "progress.json",
+            {
+                "step": step,
+                "seconds": round(progress.seconds, 3),
+                "compile_seconds": round(compile_seconds, 3),
+                "steps_per_second": rate,
+                "windows_per_second": rate * batch_size,
+                "best": best,
+                "best_step": best_step,
+            },
+        )
+    return TrainResult(
+        state=state,
+        metrics=row,
+        evaluation=evaluation,
+        best=best,
+        best_step=best_step,
+        compile_seconds=compile_seconds,
+        steps_per_second=rate,
+        windows_per_second=rate * batch_size,
+        start=report,
+    )
+
+
+def _check_start(workdir: Path, start: Path | None, *, resumes: bool) -> None:
+    """Refuses to go on with a run that started from something else than asked for."""
+    file = workdir / "start.json"
+    wanted = None if start is None else str(Path(start).resolve())
+    if start is not None and Path(start).resolve().is_relative_to(workdir.resolve()):
+        raise ConfigError(f"--from {start} lies in the workdir itself; choose a new --workdir")
+    if resumes and start is not None:
+        recorded = json.loads(file.read_text())["from"] if file.is_file() else None
+        if recorded != wanted:
+            raise ConfigError(
+                f"{workdir} already holds a run that started from "
+                f"{recorded or 'new parameters'}, not from {start}; choose a new --workdir, "
+                "or leave out --from to go on with that run"
+            )
+    if not resumes and jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        _write_json(file, {"from": wanted})
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def _device_batches(
+    mesh: jax.sharding.Mesh, windows: Windows, start: int, *, ahead: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yields batches on the devices, the transfer of the next `ahead` already under way."""
+    if hasattr(windows, "iterate"):
+        source = windows.iterate(start)
+    else:
+        source = (windows.batch(step) for step in itertools.count(start))
+    queue: list[dict[str, jax.Array]] = []
+    try:
+        for batch in source:
+            queue.append(sharding.put_batch(mesh, batch))
+            if len(queue) > ahead:
+                yield queue.pop(0)
+    finally:
+        source.close()
+
+
+def _evaluate(
+    program: Callable, mesh: jax.sharding.Mesh, state: State, batches: Sequence[HostBatch]
+) -> dict[str, float]:
+    """Returns the mean of every score over all examples, each counted once."""
+    size = max(len(next(iter(batch.values()))) for batch in batches)
+    scores: dict[str, list[float]] = {}
+    for batch in batches:
+        arrays, count = sharding.put_padded(mesh, batch, size=size)
+        for name, values in jax.device_get(program(state, arrays)).items():
+            scores.setdefault(name, []).extend(np.asarray(values, np.float64)[:count].tolist())
+    return {name: math.fsum(values) / len(values) for name, values in scores.items()}
+
+
+def _metric_of(task: Task, evaluation: Mapping[str, float | int]) -> float | None:
+    if task.best_metric not in evaluation:
+        raise ConfigError(
+            f"the task's best_metric {task.best_metric!r} is none of its evaluation's scores "
+            f"{sorted(evaluation)}"
+        )
+    value = evaluation[task.best_metric]
+    return value if math.isfinite(value) else None
+
+
+def _summary(
+    metrics: Sequence[Mapping[str, Any]], *, skipped: int
+) -> dict[str, float | int | None]:
+    """Returns means over the finite steps, and names and counts the terms that were not finite."""
+    row: dict[str, float | int | None] = {}
+    bad: dict[str, float | int | None] = {}
+    for name in metrics[0]:
+        # The missing value of a resumed row stands for a number that JSON cannot hold.
+        values = [float("nan") if m[name] is None else float(m[name]) for m in metrics]
+        finite = [value for value in values if math.isfinite(value)]
+        row[f"train/{name}"] = math.fsum(finite) / len(finite) if finite else None
+        if len(finite) < len(values):
+            bad[f"nonfinite/{name}"] = len(values) - len(finite)
+    return row | {"skipped": skipped} | bad
+
+
+def _terms(row: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
+    """What of a row the console shows: the terms, and what is wrong if anything is."""
+    shown = {n.removeprefix("train/"): v for n, v in row.items() if n.startswith("train/")}
+    if row.get("skipped"):
+        shown["skipped"] = row["skipped"]
+    return shown | {n: v for n, v in row.items() if n.startswith("nonfinite/")}
+
+
+def _plain(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, float | int | None]]:
+    """Returns the numbers as JSON holds them; a float32 survives this exactly."""
+    finite = lambda value: value is not None and math.isfinite(value)  # noqa: E731
+    return [{n: float(v) if finite(v) else None for n, v in m.items()} for m in metrics]
+
+
+class _Stop:
+    """Turns SIGINT and SIGTERM into a wish to stop after the step; a second SIGINT stops hard."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Stop":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def leave(self) -> None:
+        """Ends the program the way the signal asked for."""
+        if self.asked == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
