@@ -23,8 +23,8 @@ class Interval:
 
 def bootstrap(
     values: Float[np.ndarray, "N"],
-    *,
     weights: Num[np.ndarray, "N"] | None = None,
+    *,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
