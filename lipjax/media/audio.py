@@ -66,7 +66,7 @@ class Sound:
 
     samples: Int16[np.ndarray, "samples"]
     rate: int
-    start: float = 0.0
+    start: float | int = 0.0
 
     @property
     def duration(self) -> float:
@@ -78,7 +78,7 @@ class Sound:
         """Time of the right edge of the last sample, seconds."""
         return self.start + self.duration
 
-    def between(self, t0: float, t1: float) -> Int16[np.ndarray, "n"]:
+    def between(self, t0: float | int, t1: float | int) -> Int16[np.ndarray, "n"]:
         """Returns the samples of a time range, zeros where there is no sound.
 
         Args:
@@ -144,7 +144,7 @@ def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
                 samples = resample(samples, frame.sample_rate, rate)
             expected = start + count / rate
             time = frame_time(frame)
-            late = 0.0 if time is None else clock.fold(time, expected) - expected
+            late = 0.0 if time is None else clock.fold(time, expected, expected) - expected
             if late > _JITTER:
                 parts.append(np.zeros(round(late * rate), np.int16))
                 count += len(parts[-1])
@@ -209,7 +209,7 @@ def speech_level(samples: Float[np.ndarray, "n"], rate: int) -> float:
     return float(10 * np.log10(power.mean()))
 
 
-def level_gain(level: float, settings: LogMel) -> float:
+def level_gain(level: float | int, settings: LogMel) -> float:
     """Returns the factor that brings speech of a level to `settings.level_db`.
 
     Args:

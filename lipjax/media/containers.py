@@ -146,18 +146,19 @@ class Clock:
     def __init__(self) -> None:
         self._shift = 0.0
 
-    def fold(self, time: float, expected: float | None) -> float:
+    def fold(self, time: float, last: float | None, expected: float) -> float:
         """Returns `time` moved onto the line that earlier times made.
 
         Args:
             time: seconds as stated by the file.
+            last: the time before, on the line; None at the beginning.
             expected: seconds at which the frame would begin if it followed at once.
 
         Returns:
             Seconds; equal to `time` unless the clock was reset on the way.
         """
         time += self._shift
-        if expected is not None and not -_BACK <= time - expected <= _FORWARD:
+        if last is not None and not -_BACK <= time - last <= _FORWARD:
             self._shift += expected - time
             time = expected
         return time
@@ -171,7 +172,16 @@ def frame_time(frame: Any) -> float | None:
     return float(stamp * frame.time_base)
 
 
-def timed(frames: Iterator[Any], step: float) -> Iterator[tuple[Any, float]]:
+def stamp_slack(container: Any, step: float) -> float:
+    """Returns by how much the stamps of pictures may be wrong in this kind of file, seconds.
+
+    An MPEG program stream stamps its 2-KB packs, and several small pictures share one: a stamp
+    then lands on a neighbour. MPEG-1 and 2 have a fixed rate, so counting is the better clock.
+    """
+    return 1.25 * step if container.format.name == "mpeg" else 0.0
+
+
+def timed(frames: Iterator[Any], step: float, slack: float = 0.0) -> Iterator[tuple[Any, float]]:
     """Gives every picture a time later than that of the picture before.
 
     Pictures without a timestamp, or with one that does not advance, are spread evenly up to the
@@ -181,6 +191,7 @@ def timed(frames: Iterator[Any], step: float) -> Iterator[tuple[Any, float]]:
     Args:
         frames: decoded pictures in the order of presentation.
         step: nominal seconds per picture, used where nothing better is known.
+        slack: a stamp this near to the regular beat (`stamp_slack`) is moved onto it.
 
     Yields:
         (picture, presentation time in seconds).
@@ -190,9 +201,12 @@ def timed(frames: Iterator[Any], step: float) -> Iterator[tuple[Any, float]]:
     for frame in frames:
         time = frame_time(frame)
         if time is not None:
-            time = clock.fold(time, None if last is None else last + step * max(len(held), 1))
+            beat = (last or 0.0) + step * len(held)
+            time = clock.fold(time, last, beat)
             if last is None:
                 last = time - step * len(held)
+            elif abs(time - beat) <= slack:
+                time = beat
         if time is None or (held and time <= last + 1e-6):
             held.append(frame)
             if len(held) < _HELD:

@@ -39,10 +39,10 @@ class LogMel:
     window: int = 512
     n_fft: int = 1024
     bands: int = 128
-    fmin: float = 0.0
-    fmax: float = 8000.0
-    floor_db: float = -80.0
-    level_db: float = -20.0
+    fmin: float | int = 0.0
+    fmax: float | int = 8000.0
+    floor_db: float | int = -80.0
+    level_db: float | int = -20.0
 
     def __post_init__(self) -> None:
         if not (self.rate > 0 and self.hop > 0 and self.bands > 0):
@@ -160,11 +160,11 @@ def log_mel(
 
 def columns(
     feature: Float[np.ndarray, "C F"],
-    t0: float,
-    t1: float,
+    t0: float | int,
+    t1: float | int,
     settings: LogMel,
     *,
-    fill: float = -1.0,
+    fill: float | int = -1.0,
 ) -> Float[np.ndarray, "n F"]:
     """Cuts a time range out of a feature.
 
@@ -188,7 +188,7 @@ def columns(
 
 
 def log_mel_of(
-    samples: np.ndarray, rate: int, settings: LogMel, *, gain: float = 1.0
+    samples: np.ndarray, rate: int, settings: LogMel, *, gain: float | int = 1.0
 ) -> Float32[np.ndarray, "columns bands"]:
     """Computes the log-mel feature of a sound at any rate, whole.
 
@@ -216,7 +216,7 @@ class LogMelStream:
     sound by (n_fft + hop) / 2 samples, and by soxr's delay (a few ms) if the rate changes.
     """
 
-    def __init__(self, rate: int, settings: LogMel, *, gain: float = 1.0) -> None:
+    def __init__(self, rate: int, settings: LogMel, *, gain: float | int = 1.0) -> None:
         """Starts a stream.
 
         Args:
@@ -265,7 +265,12 @@ class LogMelStream:
 
 
 def log_mel_blocks(
-    samples: np.ndarray, rate: int, settings: LogMel, *, gain: float = 1.0, seconds: float = 10.0
+    samples: np.ndarray,
+    rate: int,
+    settings: LogMel,
+    *,
+    gain: float | int = 1.0,
+    seconds: float | int = 10.0,
 ) -> Iterator[Float32[np.ndarray, "columns bands"]]:
     """Computes the feature of a long sound piece by piece, in memory that does not grow.
 

@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a video file holds: size as displayed, rate, duration, measured rather than declared."""
 
+import contextlib
 import dataclasses
+import math
 import os
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from lipjax.errors import MediaError
-from lipjax.media.containers import decoded, opened, picture_stream, require_av, sound_stream, timed
+from lipjax.media.containers import (
+    decoded,
+    opened,
+    picture_stream,
+    require_av,
+    sound_stream,
+    stamp_slack,
+    timed,
+)
 
 MAX_PIXELS = 50_000_000
 """Pixels of a picture above which a file is refused; an 8K picture has 33 million."""
@@ -91,38 +102,47 @@ def probe(path: str | os.PathLike) -> VideoInfo:
     with opened(path) as container:
         stream = pictures(container, name, MAX_PIXELS)
         has_sound, step = sound_stream(container) is not None, nominal_step(stream)
-        first = next(timed(decoded(container, stream), step), None)
+        slack = stamp_slack(container, step)
+        first = next(timed(decoded(container, stream), step, slack), None)
         if first is None:
             raise MediaError(f"{name}: no picture can be decoded (truncated or damaged?)")
         frame, start = first
         width, height = square_size(frame.width, frame.height, stream)
         if quarter_turns(frame) % 2:
             width, height = height, width
-    times = _packet_times(path, step)
-    count = max(1, len(times))
-    spread = times[-1][0] - times[0][0] if count > 1 else 0.0
-    regular = 0 < spread < LONGEST_PICTURE * count
-    fps = (count - 1) / spread if regular else 1 / step
-    last = times[-1][1] if times else step
-    duration = (spread if regular else (count - 1) * step) + last
-    return VideoInfo(name, width, height, round(fps, 6), float(duration), float(start), has_sound)
+    times = [(time, packet) for packet, time in timed(iter(_packets(path)), step, slack)]
+    spread = times[-1][0] - times[0][0] if times else 0.0
+    fps = (len(times) - 1) / spread if spread > 0 else 1 / step
+    duration = round(spread + (times[-1][1].shown or step if times else step), 6)
+    return VideoInfo(name, width, height, round(fps, 6), duration, float(start), has_sound)
 
 
-def _packet_times(path: str | os.PathLike, step: float) -> list[tuple[float, float]]:
-    """(time, seconds on display) of every picture's packet, by time, without decoding."""
-    times: list[tuple[float, float]] = []
-    with opened(path) as container:
-        stream = picture_stream(container)
-        try:
-            for packet in container.demux(stream):
-                if not packet.size or packet.is_discard:
-                    continue
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                time = times[-1][0] + step if times else 0.0
-                if stamp is not None:
-                    time = float(stamp * packet.time_base)
-                shown = float((packet.duration or 0) * packet.time_base)
-                times.append((time, shown if 0 < shown < LONGEST_PICTURE else step))
-        except require_av().error.FFmpegError:
-            pass  # what came before the damage counts
-    return sorted(times)
+class _Packet(NamedTuple):
+    """What `timed` needs to know of a picture, and how long it is shown (0 if not said)."""
+
+    pts: int | None
+    dts: int | None
+    time_base: Fraction
+    shown: float
+
+
+def _packets(path: str | os.PathLike) -> list[_Packet]:
+    """The packets of all pictures in the order of presentation, without decoding."""
+    runs: list[list[_Packet]] = [[]]  # a new one where the file's clock was reset
+    with opened(path) as container, contextlib.suppress(require_av().error.FFmpegError):
+        last, stamp = None, None
+        for packet in container.demux(picture_stream(container)):
+            if not packet.size or packet.is_discard:
+                continue
+            base = packet.time_base
+            if packet.dts is not None:
+                if last is not None and (packet.dts - last) * base < -0.5:
+                    runs.append([])
+                last = packet.dts
+            stamp = next((s for s in (packet.pts, packet.dts, stamp) if s is not None), None)
+            shown = float((packet.duration or 0) * base)
+            shown = shown if shown <= LONGEST_PICTURE else 0.0
+            runs[-1].append(_Packet(stamp, None, base, shown))
+    for run in runs:
+        run.sort(key=lambda packet: -math.inf if packet.pts is None else packet.pts)
+    return [packet for run in runs for packet in run]

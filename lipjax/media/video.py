@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lipjax.errors import ConfigError, MediaError
-from lipjax.media.containers import decoded, opened, timed
+from lipjax.media.containers import decoded, opened, stamp_slack, timed
 from lipjax.media.probing import (
     LONGEST_PICTURE,
     MAX_PIXELS,
@@ -66,7 +66,7 @@ def is_video_name(name: str | os.PathLike) -> bool:
 
 
 def read_video(
-    path: str | os.PathLike, *, fps: float = 25.0, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike, *, fps: float | int = 25.0, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Frame]:
     """Reads a video of any, also varying, frame rate as evenly spaced frames.
 
@@ -90,13 +90,14 @@ def read_video(
     return _slots(path, fps, max_pixels)
 
 
-def _slots(path: str | os.PathLike, fps: float, max_pixels: int) -> Iterator[Frame]:
+def _slots(path: str | os.PathLike, fps: float | int, max_pixels: int) -> Iterator[Frame]:
     name = os.fspath(path)
     with opened(path) as container:
         stream = pictures(container, name, max_pixels)
         step, size, slot = nominal_step(stream), None, 0
         start, shown, index, held = 0.0, step, -1, None
-        for frame, time in timed(decoded(container, stream), step):
+        pictures_in_time = timed(decoded(container, stream), step, stamp_slack(container, step))
+        for frame, time in pictures_in_time:
             check_size(name, frame.width, frame.height, max_pixels)
             if held is None:
                 start, size = time, square_size(frame.width, frame.height, stream)

@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing videos: H.264 and AAC, checked by reading them back."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from lipjax.errors import ConfigError, MediaError, nearest
+from lipjax.media.audio import Sound
 from lipjax.media.containers import opened, replacing, require_av, sound_stream
 from lipjax.media.probing import VideoInfo, probe
 from lipjax.media.resampling import resample, to_float, to_int16
-
-if TYPE_CHECKING:
-    from lipjax.media.audio import Sound
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _BT709, _LIMITED = 1, 1  # colour tags: without them players guess from the picture's size
@@ -27,8 +24,8 @@ def write_video(
     path: str | os.PathLike,
     frames: Iterable[np.ndarray],
     *,
-    fps: float = 25.0,
-    sound: "Sound | None" = None,
+    fps: float | int = 25.0,
+    sound: Sound | None = None,
     comment: str | None = None,
     crf: int = 18,
 ) -> VideoInfo:
@@ -62,7 +59,8 @@ def write_video(
         sound = type(sound)(samples, 48_000, sound.start)
     with replacing(path) as temporary:
         try:
-            count, size = _encode(temporary, form, frames, rate, sound, comment, crf)
+            with _output(temporary, form, comment) as output:
+                count, size = _encode(output, name, frames, rate, sound, crf)
         except require_av().error.FFmpegError as error:
             raise MediaError(f"{name}: writing failed ({error.strerror})") from error
         info = _read_back(name, temporary, count, size, rate, sound is not None)
@@ -73,7 +71,7 @@ def _sound_rates() -> list[int]:
     return require_av().codec.Codec("aac", "w").audio_rates or [48_000]
 
 
-def _checked(name: str, fps: float, crf: int, sound: "Sound | None") -> str:
+def _checked(name: str, fps: float | int, crf: int, sound: Sound | None) -> str:
     """Returns the container format after checking everything that can be known before work."""
     av = require_av()
     extension = os.path.splitext(name)[1].lower()
@@ -110,45 +108,45 @@ def _even(frame: np.ndarray, name: str, size: tuple[int, int] | None) -> UInt8[n
     return np.ascontiguousarray(frame)
 
 
+def _output(temporary: str, form: str, comment: str | None) -> Any:
+    options = {"movflags": "+faststart"} if form != "matroska" else {}
+    output = require_av().open("file:" + temporary, "w", format=form, options=options)
+    if comment:
+        output.metadata.update(title=comment, comment=comment)
+    return output
+
+
 def _encode(
-    temporary: str,
-    form: str,
+    output: Any,
+    name: str,
     frames: Iterable[np.ndarray],
     rate: Fraction,
-    sound: "Sound | None",
-    comment: str | None,
+    sound: Sound | None,
     crf: int,
 ) -> tuple[int, tuple[int, int]]:
     """Encodes everything; returns the number of frames and (width, height) of the pictures."""
     av = require_av()
-    options = {"movflags": "+faststart"} if form != "matroska" else {}
     count, size, video, audio = 0, None, None, None
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(
-            av.open("file:" + temporary, "w", format=form, options=options)
-        )
-        if comment:
-            output.metadata.update(title=comment, comment=comment)
-        for frame in frames:
-            even = _even(frame, temporary, size)
-            if video is None:
-                # Streams are made here: only now is the size known.
-                size = frame.shape[:2]
-                video = _video_stream(output, rate, even.shape, crf)
-                audio = _audio_stream(output, sound.rate) if sound is not None else None
-            picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED
-            )
-            picture.pts, picture.time_base = count, 1 / rate
-            output.mux(video.encode(picture))
-            if audio is not None:
-                output.mux(_encode_sound(audio, sound, count, rate))
-            count += 1
+    for frame in frames:
+        even = _even(frame, name, size)
         if video is None:
-            raise MediaError(f"{temporary}: there are no frames to write")
-        output.mux(video.encode())
+            # Streams are made here: only now is the size known.
+            size = frame.shape[:2]
+            video = _video_stream(output, rate, even.shape, crf)
+            audio = _audio_stream(output, sound.rate) if sound is not None else None
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED
+        )
+        picture.pts, picture.time_base = count, 1 / rate
+        output.mux(video.encode(picture))
         if audio is not None:
-            output.mux(audio.encode())
+            output.mux(_encode_sound(audio, sound, count, rate))
+        count += 1
+    if video is None:
+        raise MediaError(f"{name}: there are no frames to write")
+    output.mux(video.encode())
+    if audio is not None:
+        output.mux(audio.encode())
     return count, (video.width, video.height)
 
 
@@ -168,7 +166,7 @@ def _audio_stream(output: Any, rate: int) -> Any:
     return stream
 
 
-def _encode_sound(stream: Any, sound: "Sound", index: int, rate: Fraction) -> list[Any]:
+def _encode_sound(stream: Any, sound: Sound, index: int, rate: Fraction) -> list[Any]:
     """Packets of the sound that belongs to one frame; borders are counted from time 0."""
     av = require_av()
     begin, end = (round(n * sound.rate / rate) for n in (index, index + 1))
