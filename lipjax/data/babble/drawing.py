@@ -146,14 +146,14 @@ class Painter:
 
         shine = hair * (0.85 + 0.12 * strands - 0.12 * y + 0.25 * face.light[0] * x)[..., None]
         if face.hair_style == 1:
-            lay(shine * 0.8, disc(0, 0.15, 1.3, 1.5, 2.8))
+            lay(shine * 0.8, disc(0.0, 0.15, 1.3, 1.5, 2.8))
         shoulders = np.clip((y - 1.58 - 0.3 * x * x) * grid / 1.5 + 0.5, 0, 1)
         neck = np.clip((0.58 + 0.12 * np.clip(y - 1.2, 0, 2) - np.abs(x)) * grid / 1.5, 0, 1)
         neck *= np.clip((y - 0.5) * grid, 0, 1)
         shadow = 0.62 + 0.3 * np.clip((y - face.chin - 0.05) / 0.7, 0, 1)
         lay(skin * (shadow * self._shade(0.9 * x, 0.1 * y))[..., None], neck)
         folds = 0.9 + 0.04 * _noise(rng, (height, width), 0.12 * grid) + 0.1 * face.light[0] * x
-        collar = np.clip(shoulders - disc(0, 1.5, 0.62, 0.32), 0, 1)
+        collar = np.clip(shoulders - disc(0.0, 1.5, 0.62, 0.32), 0, 1)
         lay(np.asarray(face.clothes) * folds[..., None], collar)
         for side in (-1, 1):
             ear = disc(side * 1.02, 0.05, 0.14, 0.27)
@@ -189,7 +189,7 @@ class Painter:
             brow = _cover(y, line - thick, line + thick, grid / 3) * (np.abs(s) < 1.1)
             lay(hair * 0.75 * np.ones_like(image), head * brow * (0.75 + 0.2 * stubble))
         if face.hair_style < 2:
-            cap = disc(0, -0.35, 1.07, 1.03, 2.2)
+            cap = disc(0.0, -0.35, 1.07, 1.03, 2.2)
             hairline = -0.72 + 0.5 * np.abs(x) ** 3 + 0.06 * np.sin(5 * x + face.texture % 7)
             cut = np.clip((hairline - y) * grid / 5 + 0.5, 0, 1)
             lay(shine, cap * cut)
@@ -209,8 +209,8 @@ class Painter:
         bridge = np.clip((y + 0.25) / 0.2, 0, 1) * np.clip((0.42 - y) / 0.1, 0, 1)
         light += 0.10 * bridge * np.exp(-((x / 0.06) ** 2))
         light -= 0.16 * bridge * np.exp(-(((x + side * 0.15) / 0.07) ** 2))
-        light += 0.10 * spot(0, 0.3, 0.09, 0.08)
-        light -= 0.20 * spot(0, 0.44, n * 1.0, 0.045)
+        light += 0.10 * spot(0.0, 0.3, 0.09, 0.08)
+        light -= 0.20 * spot(0.0, 0.44, n * 1.0, 0.045)
         for s in (-1, 1):
             light -= 0.5 * spot(s * n * 0.45, 0.385, 0.05, 0.025)
             light -= 0.16 * spot(s * n * 1.05, 0.34, 0.03, 0.08)
@@ -219,8 +219,8 @@ class Painter:
             fold = s * (0.3 + 0.42 * (y - 0.35))
             along = np.clip((y - 0.36) / 0.1, 0, 1) * np.clip((0.85 - y) / 0.25, 0, 1)
             light -= 0.10 * along * np.exp(-(((x - fold) / 0.04) ** 2))
-        light += 0.05 * spot(0, face.chin - 0.16, 0.2, 0.1)
-        light -= 0.06 * spot(0, 0.5, 0.04, 0.08)
+        light += 0.05 * spot(0.0, face.chin - 0.16, 0.2, 0.1)
+        light -= 0.06 * spot(0.0, 0.5, 0.04, 0.08)
         return light
 
     def _draw_eye(

@@ -86,19 +86,19 @@ def draw_face(rng: np.random.Generator, *, female: bool) -> Face:
         The face.
     """
 
-    def near(colour: tuple[float, ...], spread: float) -> tuple[float, float, float]:
+    def near(colour: tuple[float | int, ...], spread: float) -> tuple[float, float, float]:
         r, g, b = np.clip(np.asarray(colour) + rng.normal(0, spread, 3), 4, 252)
         return float(r), float(g), float(b)
 
     def uniform(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
 
-    skin = near(_SKIN[rng.integers(len(_SKIN))], 6)
-    hair = near(_HAIR[rng.integers(len(_HAIR))], 8)
+    skin = near(_SKIN[rng.integers(len(_SKIN))], 6.0)
+    hair = near(_HAIR[rng.integers(len(_HAIR))], 8.0)
     tint = np.array((196, 84, 84)) if female else np.array((184, 104, 94))
     share = uniform(0.5, 0.8) if female else uniform(0.4, 0.6)
     warmth = 0.35 + 0.65 * skin[1] / 200
-    lips = near(tuple(share * warmth * tint + (1 - share) * np.asarray(skin)), 5)
+    lips = near(tuple(share * warmth * tint + (1 - share) * np.asarray(skin)), 5.0)
     beard = 0.0 if female or rng.random() < 0.5 else uniform(0.35, 0.9)
     light = np.array([uniform(-0.7, 0.7), uniform(-0.7, -0.15), 1.0])
     light /= np.linalg.norm(light)
@@ -120,10 +120,10 @@ def draw_face(rng: np.random.Generator, *, female: bool) -> Face:
         skin=skin,
         lips=lips,
         hair=hair,
-        eyes=near(_EYES[rng.integers(len(_EYES))], 6),
-        teeth=near((236, 230, 214), 5),
-        background=near(tuple(rng.uniform(50, 190, 3)), 1),
-        clothes=near(tuple(rng.uniform(30, 200, 3)), 1),
+        eyes=near(_EYES[rng.integers(len(_EYES))], 6.0),
+        teeth=near((236, 230, 214), 5.0),
+        background=near(tuple(rng.uniform(50, 190, 3)), 1.0),
+        clothes=near(tuple(rng.uniform(30, 200, 3)), 1.0),
         beard=beard,
         moustache=beard * (uniform(0.6, 1.0) if rng.random() < 0.8 else 0.0),
         hair_style=style,

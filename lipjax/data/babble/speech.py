@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic speech with phone times, from the espeak-ng library that espeakng-loader ships."""
+"""Synthetic speech with phone times, from the espeak-ng library that espeakng-loader ships.
+
+espeak-ng is under the GPL. It is a tool reached through an optional wheel, never a part of lipjax.
+"""
 
 import ctypes
 import dataclasses
@@ -10,7 +13,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from lipjax.data.schema import Span
-from lipjax.errors import ConfigError
+from lipjax.errors import ConfigError, nearest
 
 RATE = 22_050
 """Samples per second of espeak-ng's sound."""
@@ -118,6 +121,7 @@ def say(text: str, voice: Voice) -> Utterance:
                     f"espeak-ng did not start with the data in {data!r} (it answered {rate}): "
                     "reinstall espeakng-loader"
                 )
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # else it takes the time of day
             return _say(library, text, voice)
         finally:
             # Static variables outlive espeak_Terminate and would let a sentence depend on the
@@ -137,9 +141,11 @@ def _unload(library: ctypes.CDLL) -> None:
 
 
 def _say(library: ctypes.CDLL, text: str, voice: Voice) -> Utterance:
+    if voice.variant not in VARIANTS:  # the library would silently take its usual voice
+        raise ConfigError(f"unknown voice {voice.variant!r}{nearest(voice.variant, VARIANTS)}")
     name = f"{voice.language}+{voice.variant}"
     if library.espeak_SetVoiceByName(name.encode()) != 0:
-        raise ConfigError(f"espeak-ng has no voice {name!r}")
+        raise ConfigError(f"espeak-ng has no language {voice.language!r}: try 'en-us'")
     for parameter, value in (
         (_PARAMETER_RATE, voice.words_per_minute),
         (_PARAMETER_PITCH, voice.pitch),
@@ -159,8 +165,9 @@ def _say(library: ctypes.CDLL, text: str, voice: Voice) -> Utterance:
                 raw = ctypes.string_at(ctypes.addressof(event[i].id), 8).split(b"\0")[0]
                 events.append((_PHONEME, event[i].sample, raw.decode("utf-8", "ignore")))
             elif event[i].type == _WORD:
-                place = (event[i].text_position - 1, event[i].length)
-                events.append((_WORD, event[i].sample, place))
+                # The position (from 1, in characters) may lie inside the word.
+                start = text.rfind(" ", 0, event[i].text_position) + 1
+                events.append((_WORD, event[i].sample, start))
             i += 1
         return 0
 
@@ -191,12 +198,13 @@ def _spans(
                 if words:
                     words[-1] = dataclasses.replace(words[-1], end=end / RATE)
         else:
-            start, length = content
-            if not words or words[-1].end >= 0:
-                words.append(Span("word", text[start : start + length], sample / RATE, -1.0))
-            else:
-                # Two words without a phone between them are spoken as one ("of the").
-                first = words[-1].text
-                joined = f"{first} {text[start : start + length]}"
-                words[-1] = dataclasses.replace(words[-1], text=joined)
+            # espeak-ng runs some words together: no event of its own for the second, or no phone
+            # for the first. They become one span, so that no word is lost.
+            following = [other[2] for other in events[i + 1 :] if other[0] == _WORD]
+            spelled = text[content : following[0] if following else None].strip()
+            if not spelled:
+                continue
+            if words and words[-1].end < 0:
+                spelled = f"{words.pop().text} {spelled}"
+            words.append(Span("word", spelled, sample / RATE, -1.0))
     return tuple(phones), tuple(word for word in words if word.end >= 0)
