@@ -15,7 +15,7 @@ MOUTH = slice(48, 68)
 STABLE = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
 """Nose and corners of the eyes: speech and blinks hardly move them (eyelids are left out)."""
 LEFT_EYE, RIGHT_EYE = (36, 39), (42, 45)
-SMOOTHING = 1.5
+SMOOTHING = 1.0
 """Standard deviation of the smoothing over time in frames."""
 
 

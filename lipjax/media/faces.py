@@ -5,16 +5,15 @@ A backend is one function, (picture, source frame number, box or None) -> faces;
 `face_in_image` take any. The 68 points are those of the iBUG 300-W data set.
 """
 
-import functools
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from lipjax.errors import ConfigError, FaceNotFoundError, MediaError, nearest
-from lipjax.media.tracking import Backend, Box, Face, Track, box_of_landmarks, overlap, track
+from lipjax.media import dlib_faces
+from lipjax.media.dlib_faces import fit_landmarks
+from lipjax.media.tracking import Backend, Box, Face, Track, box_of_landmarks, track
 
 __all__ = [
     "Backend",
@@ -28,23 +27,6 @@ __all__ = [
     "load_backend",
     "track",
 ]
-
-FIT_WIDTH = 400
-"""Width in pixels to which a smaller face is enlarged before its landmarks are fitted."""
-FIT_BOXES = (
-    (0, 0, 0),
-    (0.02, 0.02, 0.03),
-    (-0.02, -0.02, 0.03),
-    (0.02, -0.02, -0.03),
-    (-0.02, 0.02, -0.03),
-)
-"""Shift (of the face's width) and growth of the boxes whose fits are averaged.
-
-Five fits have 0.7 times the error of one fit; they cost 1 ms each.
-"""
-CHECK_WIDTH, CHECK_SCORE = 95, -0.3
-"""A followed face is looked at by the detector at this width; below this score it is lost."""
-PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
 
 
 def load_backend(name: str = "auto", *, video: str | Path | None = None) -> Backend:
@@ -63,8 +45,8 @@ def load_backend(name: str = "auto", *, video: str | Path | None = None) -> Back
     if kind == "auto" and not argument:
         kind = "files" if video is not None and landmark_file(video).exists() else "dlib"
     if kind == "dlib" and not argument:
-        _models()
-        return _dlib_faces
+        dlib_faces.models()
+        return dlib_faces.find
     if kind == "files" and not argument:
         if video is None:
             raise ConfigError("landmarks 'files' needs the name of the video they belong to")
@@ -97,118 +79,6 @@ def face_in_image(image: UInt8[np.ndarray, "H W 3"], backend: Backend) -> Face:
             "looks into the camera and is at least 40 pixels wide"
         )
     return max(faces, key=lambda face: face.box[2] - face.box[0])
-
-
-@functools.cache
-def _models() -> tuple[Any, Any]:
-    """dlib's face detector and 68-point predictor, loaded once per process."""
-    hint = "install lipjax[landmarks], or give landmark files beside the videos"
-    try:
-        import dlib
-    except ImportError as error:
-        raise ConfigError(f"landmarks by dlib need dlib-bin: {hint}") from error
-    # Importing face_recognition_models fails with a new setuptools; only its file is wanted.
-    spec = importlib.util.find_spec("face_recognition_models")
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    files = [Path(folder) / PREDICTOR for folder in folders]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        raise ConfigError(f"landmarks by dlib need face_recognition_models: {hint}")
-    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(found))
-
-
-def fit_landmarks(image: UInt8[np.ndarray, "H W *c"], box: Box) -> Float32[np.ndarray, "68 2"]:
-    """Fits the 68 points to a face whose box is known, enlarged to 400 pixels or more.
-
-    Args:
-        image: RGB or grey picture.
-        box: where dlib's detector would put the face (see `box_of_landmarks`).
-
-    Returns:
-        Points (x, y) in pixels of `image`, finer than whole pixels.
-    """
-    import cv2
-    import dlib
-
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2:] == (3,) else image
-    side = box[2] - box[0]
-    scale = max(1.0, FIT_WIDTH / side)
-    middle = round(0.8 * scale * side)
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    crop = _enlarged(grey, x, y, scale, middle)
-    fits = []
-    for dx, dy, larger in FIT_BOXES:
-        half = scale * side * (1 + larger) / 2
-        cx, cy = middle + scale * side * dx, middle + scale * side * dy
-        corners = (cx - half, cy - half, cx + half, cy + half)
-        parts = _models()[1](crop, dlib.rectangle(*(round(c) for c in corners))).parts()
-        fits.append([(part.x, part.y) for part in parts])
-    points = np.mean(np.array(fits, np.float64), axis=0)
-    return ((points - middle) / scale + [x, y]).astype(np.float32)
-
-
-def _enlarged(grey: np.ndarray, x: float, y: float, scale: float, middle: int) -> np.ndarray:
-    """A square of side 2 * middle + 1 with (x, y) of the picture at its centre."""
-    import cv2
-
-    matrix = np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y]])
-    side = 2 * middle + 1
-    return cv2.warpAffine(
-        grey, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-
-
-def _dlib_faces(
-    image: UInt8[np.ndarray, "H W 3"], source_index: int, near: Box | None
-) -> list[Face]:
-    """The dlib backend."""
-    import cv2
-
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if near is not None:
-        landmarks = fit_landmarks(grey, near)
-        score = _score(grey, box_of_landmarks(landmarks))
-        return [] if score is None else [Face(landmarks, box_of_landmarks(landmarks), score)]
-    faces = []
-    # Frames far and wide without a face should not cost the finest search each.
-    for box, score in _search(grey, thorough=source_index % 5 == 0):
-        # The second fit starts where following the face would start.
-        landmarks = fit_landmarks(grey, box_of_landmarks(fit_landmarks(grey, box)))
-        faces.append(Face(landmarks, box_of_landmarks(landmarks), score))
-    return faces
-
-
-def _search(grey: np.ndarray, *, thorough: bool) -> list[tuple[Box, float]]:
-    """Searches the whole picture, coarse first, finer only while nothing is found."""
-    import cv2
-
-    longest = max(grey.shape)
-    scales = [min(1.0, 640 / longest), min(2.0, 1280 / longest), min(2.0, 2560 / longest)]
-    for scale in sorted(set(scales))[: None if thorough else 1]:
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method)
-        boxes, scores, _ = _models()[0].run(small, 0, 0.0)
-        if boxes:
-            sides = [(b.left(), b.top(), b.right(), b.bottom()) for b in boxes]
-            found = [tuple((side + 0.5) / scale - 0.5 for side in box) for box in sides]
-            return list(zip(found, map(float, scores), strict=True))
-    return []
-
-
-def _score(grey: np.ndarray, box: Box) -> float | None:
-    """What the detector says of a face that should be at `box`; None if it sees none there."""
-    scale = CHECK_WIDTH / max(box[2] - box[0], 1.0)
-    middle = round(0.8 * CHECK_WIDTH)
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    boxes, scores, _ = _models()[0].run(_enlarged(grey, x, y, scale, middle), 0, CHECK_SCORE)
-    half = CHECK_WIDTH / 2
-    expected = (middle - half, middle - half, middle + half, middle + half)
-    agreeing = [
-        float(score)
-        for b, score in zip(boxes, scores, strict=True)
-        if overlap(expected, (b.left(), b.top(), b.right(), b.bottom())) > 0.35
-    ]
-    return max(agreeing, default=None)
 
 
 def _file_backend(path: Path) -> Backend:

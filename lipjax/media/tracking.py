@@ -17,6 +17,13 @@ from lipjax.media import crops
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
 
+BOX_SIDE = 2.9
+"""Side of the detector's box in units of the landmarks' root mean square radius."""
+BOX_RISE = 0.036
+"""How far the box's centre lies above the landmarks' mean, in sides of the box.
+
+Both are medians over dlib's detections on faces of several people.
+"""
 SEARCH_EVERY = 25
 """Frames after which the whole picture is searched again though a face is followed."""
 SEARCH_ON = 10
@@ -72,14 +79,12 @@ class Track:
 
 
 def box_of_landmarks(landmarks: Float[np.ndarray, "68 2"]) -> Box:
-    """Returns the box that dlib's detector would give for these landmarks.
-
-    The two constants are medians over detections on faces of nine people.
-    """
+    """Returns the box that dlib's detector would give for these landmarks."""
     points = landmarks.astype(np.float64)
     x, y = points.mean(axis=0)
     spread = np.sqrt(np.mean(np.sum((points - [x, y]) ** 2, axis=1)))
-    half, y = 1.45 * spread, y - 0.105 * spread
+    side = BOX_SIDE * spread
+    half, y = side / 2, y - BOX_RISE * side
     return (float(x - half), float(y - half), float(x + half), float(y + half))
 
 
