@@ -20,15 +20,8 @@ from lipjax.media.containers import (
     replacing,
     sound_stream,
 )
-from lipjax.media.log_mel import (
-    LogMel,
-    LogMelStream,
-    columns,
-    log_mel,
-    log_mel_blocks,
-    log_mel_of,
-    mel_power,
-)
+from lipjax.media.log_mel import LogMel, columns, log_mel, log_mel_of, mel_power
+from lipjax.media.log_mel_stream import LogMelStream, log_mel_blocks
 from lipjax.media.resampling import resample, to_float, to_int16
 
 __all__ = [

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound feature: log-mel columns in NumPy, whole or as a stream.
+"""The sound feature: log-mel columns in NumPy.
 
-`lipjax.nn.log_mel` is its twin in JAX.
+`lipjax.nn.log_mel` is its twin in JAX, `lipjax.media.log_mel_stream` its form for endless sound.
 """
 
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -103,14 +102,25 @@ def _filters(settings: LogMel) -> np.ndarray:
     return bank
 
 
-def _reach(settings: LogMel) -> tuple[int, int]:
-    """Samples before and after column j's first own sample, j * hop, that the column sees."""
+def reach(settings: LogMel) -> tuple[int, int]:
+    """Returns how many samples before, and from, its first own sample j * hop column j sees."""
     before = settings.n_fft // 2 - settings.hop // 2
     return before, settings.n_fft - before
 
 
-def _power_of(padded: np.ndarray, count: int, settings: LogMel) -> Iterator[np.ndarray]:
-    """Mel power of `count` columns; column j begins at sample j * hop of `padded`."""
+def power_of(
+    padded: Float32[np.ndarray, "n"], count: int, settings: LogMel
+) -> Iterator[Float32[np.ndarray, "columns bands"]]:
+    """Yields the mel power of `count` columns in blocks.
+
+    Args:
+        padded: samples; the transform of column j begins at j * hop.
+        count: columns, all of whose samples are there.
+        settings: of the feature.
+
+    Yields:
+        Up to 2048 columns at a time.
+    """
     frames = np.lib.stride_tricks.sliding_window_view(padded, settings.n_fft)[:: settings.hop]
     taper, filters = settings.taper(), settings.filters().T
     scale = np.float32(settings.scale)
@@ -126,14 +136,17 @@ def mel_power(
     count = len(samples) // settings.hop
     if not count:
         return np.zeros((0, settings.bands), np.float32)
-    before, after = _reach(settings)
+    before, after = reach(settings)
     samples = samples.astype(np.float32, copy=False)
     # A hop longer than the transform makes `before` negative: the column then skips samples.
     padded = np.pad(samples[max(0, -before) :], (max(0, before), max(0, after)))
-    return np.concatenate(list(_power_of(padded, count, settings)))
+    return np.concatenate(list(power_of(padded, count, settings)))
 
 
-def _mapped(power: np.ndarray, settings: LogMel) -> np.ndarray:
+def mapped(
+    power: Float32[np.ndarray, "columns bands"], settings: LogMel
+) -> Float32[np.ndarray, "columns bands"]:
+    """Returns power relative to full scale as decibels, clipped and mapped: floor -1, 0 dB +1."""
     floor = np.float32(10 ** (settings.floor_db / 10))
     decibels = 10 * np.log10(np.maximum(power, floor))
     return np.maximum(1 - decibels * np.float32(2 / settings.floor_db), np.float32(-1))
@@ -155,7 +168,7 @@ def log_mel(
     Returns:
         n // hop columns; values above 1 are possible for very loud sound.
     """
-    return _mapped(mel_power(samples, settings), settings)
+    return mapped(mel_power(samples, settings), settings)
 
 
 def columns(
@@ -201,90 +214,10 @@ def log_mel_of(
     Returns:
         Columns; the left edge of column 0 is sample 0.
     """
-    return log_mel(resample(_scaled(samples, gain), rate, settings.rate), settings)
+    return log_mel(resample(scaled(samples, gain), rate, settings.rate), settings)
 
 
-def _scaled(samples: np.ndarray, gain: float) -> np.ndarray:
+def scaled(samples: np.ndarray, gain: float | int) -> Float32[np.ndarray, "n"]:
+    """Returns samples (int16, or float of full scale 1) as floats times a linear factor."""
     floats = to_float(samples) if samples.dtype == np.int16 else samples.astype(np.float32)
     return floats * np.float32(gain)
-
-
-class LogMelStream:
-    """The log-mel feature of a sound that arrives in chunks; equals `log_mel_of` of the whole.
-
-    A column is given out once all samples under its transform are there, so the columns lag the
-    sound by (n_fft + hop) / 2 samples, and by soxr's delay (a few ms) if the rate changes.
-    """
-
-    def __init__(self, rate: int, settings: LogMel, *, gain: float | int = 1.0) -> None:
-        """Starts a stream.
-
-        Args:
-            rate: samples per second of what `push` will get.
-            settings: of the feature.
-            gain: linear factor (`level_gain`).
-        """
-        if rate <= 0:
-            raise ConfigError(f"rate must be positive, got {rate}")
-        self._settings, self._gain, self._resampler = settings, gain, None
-        if rate != settings.rate:
-            import soxr
-
-            self._resampler = soxr.ResampleStream(rate, settings.rate, 1, "float32", "HQ")
-        before, _ = _reach(settings)
-        self._buffer = np.zeros(max(0, before), np.float32)
-        self._skip = max(0, -before)  # samples that no column sees, before the first
-        self._received = self._given = 0
-
-    def push(self, samples: np.ndarray) -> Float32[np.ndarray, "columns bands"]:
-        """Takes the next samples (int16, or float of full scale 1) and returns finished columns."""
-        return self._advance(_scaled(samples, self._gain), last=False)
-
-    def finish(self) -> Float32[np.ndarray, "columns bands"]:
-        """Ends the sound and returns the columns that are left."""
-        return self._advance(np.zeros(0, np.float32), last=True)
-
-    def _advance(self, samples: np.ndarray, *, last: bool) -> Any:
-        settings = self._settings
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples, last=last)
-        self._received += len(samples)
-        skipped = min(self._skip, len(samples))
-        self._skip -= skipped
-        self._buffer = np.concatenate([self._buffer, samples[skipped:]])
-        if last:
-            self._buffer = np.pad(self._buffer, (0, settings.n_fft))
-        ready = max(0, (len(self._buffer) - settings.n_fft) // settings.hop + 1)
-        ready = min(ready, self._received // settings.hop - self._given)
-        if ready <= 0:
-            return np.zeros((0, settings.bands), np.float32)
-        power = np.concatenate(list(_power_of(self._buffer, ready, settings)))
-        self._buffer = self._buffer[ready * settings.hop :]
-        self._given += ready
-        return _mapped(power, settings)
-
-
-def log_mel_blocks(
-    samples: np.ndarray,
-    rate: int,
-    settings: LogMel,
-    *,
-    gain: float | int = 1.0,
-    seconds: float | int = 10.0,
-) -> Iterator[Float32[np.ndarray, "columns bands"]]:
-    """Computes the feature of a long sound piece by piece, in memory that does not grow.
-
-    Args:
-        samples: mono, int16 or float of full scale 1, shape [n].
-        rate: samples per second.
-        settings: of the feature.
-        gain: linear factor (`level_gain`).
-        seconds: of sound taken at a time.
-
-    Yields:
-        Columns; put together they equal `log_mel_of` of the whole.
-    """
-    stream, step = LogMelStream(rate, settings, gain=gain), max(1, round(seconds * rate))
-    for first in range(0, len(samples), step):
-        yield stream.push(samples[first : first + step])
-    yield stream.finish()
