@@ -33,7 +33,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, keep_latest: int = 2, keep_best: int = 1):
-        # The manager's own best_fn would delete the newest checkpoint when its metric is poor.
+        # With best_fn the metrics are written down; without a policy of our own it would delete
+        # the newest checkpoint when its metric is poor.
         best = policies.BestN(
             get_metric_fn=lambda metrics: -metrics["best"],
             n=keep_best,
@@ -43,7 +44,10 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             Path(directory).absolute(),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, cleanup_tmp_directories=True
+                best_fn=lambda metrics: metrics["best"],
+                best_mode="min",
+                preservation_policy=policy,
+                cleanup_tmp_directories=True,
             ),
             item_names=("state", "loop"),
         )
@@ -163,7 +167,7 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
     found = {
         int(entry.name): entry
         for entry in (root.iterdir() if root.is_dir() else ())
-        if entry.name.isdigit() and (entry / "state").is_dir()
+        if entry.name.isdigit() and (entry / "state").is_dir() and _is_whole(entry)
     }
     if not found:
         raise ConfigError(f"{path}: no checkpoint there; give the workdir of a trained run")
@@ -176,6 +180,11 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
     if which == "best" and scored:
         return found[min(scored, key=lambda step: (scored[step], -step))]
     return found[max(found)]
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    marked = (checkpoint / "_CHECKPOINT_METADATA").is_file()
+    return marked and ocp.utils.is_checkpoint_finalized(checkpoint.absolute())
 
 
 def _metric(checkpoint: Path) -> float | None:

@@ -22,9 +22,11 @@ def run(task, windows, workdir, **options):
 
 def leaves(tree):
     """Every leaf as NumPy, keys as their bits."""
-    raw = lambda x: (
-        jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-    )  # noqa: E731
+
+    def raw(x):
+        is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+        return jax.random.key_data(x) if is_key else x
+
     return [np.asarray(raw(leaf)) for leaf in jax.tree.leaves(tree)]
 
 
