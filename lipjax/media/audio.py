@@ -11,18 +11,11 @@ import numpy as np
 from jaxtyping import Float, Float32, Int16
 
 from lipjax.errors import ConfigError, MediaError
-from lipjax.media.containers import (
-    Clock,
-    decoded,
-    frame_time,
-    opened,
-    picture_stream,
-    replacing,
-    sound_stream,
-)
+from lipjax.media.containers import decoded, opened, picture_stream, replacing, sound_stream
 from lipjax.media.log_mel import LogMel, columns, log_mel, log_mel_of, mel_power
 from lipjax.media.log_mel_stream import LogMelStream, log_mel_blocks
 from lipjax.media.resampling import resample, to_float, to_int16
+from lipjax.media.timing import Clock, believed
 
 __all__ = [
     "LogMel",
@@ -127,16 +120,14 @@ def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
         has_picture = picture_stream(container) is not None
         parts: list[np.ndarray] = []
         clock, rate, start, count = Clock(), 0, 0.0, 0
-        for frame in decoded(container, stream):
-            if not frame.samples or not frame.sample_rate:
-                continue
+        frames = (f for f in decoded(container, stream) if f.samples and f.sample_rate)
+        for frame, time in believed(frames, lambda f: f.samples / f.sample_rate):
             samples = _mono(frame)
             if not rate:
-                rate, start = frame.sample_rate, frame_time(frame) or 0.0
+                rate, start = frame.sample_rate, time or 0.0
             elif frame.sample_rate != rate:
                 samples = resample(samples, frame.sample_rate, rate)
             expected = start + count / rate
-            time = frame_time(frame)
             late = 0.0 if time is None else clock.fold(time, expected, expected) - expected
             if late > _JITTER:
                 parts.append(np.zeros(round(late * rate), np.int16))

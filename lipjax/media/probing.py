@@ -15,9 +15,8 @@ from lipjax.media.containers import (
     picture_stream,
     require_av,
     sound_stream,
-    stamp_slack,
-    timed,
 )
+from lipjax.media.timing import stamp_slack, timed
 
 MAX_PIXELS = 50_000_000
 """Pixels of a picture above which a file is refused; an 8K picture has 33 million."""

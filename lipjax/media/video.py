@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lipjax.errors import ConfigError, MediaError
-from lipjax.media.containers import decoded, opened, stamp_slack, timed
+from lipjax.media.containers import decoded, opened
 from lipjax.media.probing import (
     LONGEST_PICTURE,
     MAX_PIXELS,
@@ -22,6 +22,7 @@ from lipjax.media.probing import (
     quarter_turns,
     square_size,
 )
+from lipjax.media.timing import stamp_slack, timed
 from lipjax.media.video_writing import write_video
 
 __all__ = [
