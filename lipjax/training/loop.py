@@ -11,8 +11,6 @@ import itertools
 import json
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,8 +25,10 @@ from lipjax.state import State
 from lipjax.tasks.contract import Task
 from lipjax.training import sharding
 from lipjax.training.checkpoints import FOLDER, Checkpoints, StartReport, start_from
+from lipjax.training.interrupt import Stop
 from lipjax.training.logging import MetricWriter, NoWriter
 from lipjax.training.progress import Progress, duration
+from lipjax.training.rows import plain, shown_terms, summary
 
 HostBatch = Mapping[str, Shaped[np.ndarray, "_ ..."]]
 Preview = Callable[[Any, int], Mapping[str, np.ndarray]]
@@ -145,7 +145,8 @@ def train(
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     first = windows.batch(0)
     batch_size = sharding.check_batch(mesh, first)
-    key, given = jax.random.key(seed), dict(given or {})
+    # Host copies, because the step donates every array of the state.
+    key, given = jax.random.key(seed), jax.tree.map(np.asarray, dict(given or {}))
     abstract = jax.eval_shape(task.init, key, first, given)
     state_shardings = sharding.state_shardings(mesh, abstract)
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
@@ -198,7 +199,7 @@ def train(
     row: dict[str, float | int | None] = {}
     evaluation: dict[str, float] = {}
     batches = _device_batches(mesh, windows, step, ahead=0 if on_cpu else 2)
-    with _Stop() as stop:
+    with Stop() as stop:
         try:
             while step < steps:
                 state, metrics = train_step(state, next(batches))
@@ -211,14 +212,14 @@ def train(
                 row, metric = {}, None
 
                 if step % log_every == 0 or last:
-                    row |= _summary(jax.device_get(pending), skipped=int(state.skipped))
+                    row |= summary(jax.device_get(pending), skipped=int(state.skipped))
                     pending = []
                     speed = progress.measure(step)
                     writer.scalars(step, {f"speed/{name}": v for name, v in speed.items()})
-                    progress.line(step, _terms(row), speed)
+                    progress.line(step, shown_terms(row), speed)
                 elif progress.due():
-                    shown = _summary(jax.device_get(pending[-1:]), skipped=int(state.skipped))
-                    progress.line(step, _terms(shown), progress.measure(step))
+                    shown = summary(jax.device_get(pending[-1:]), skipped=int(state.skipped))
+                    progress.line(step, shown_terms(shown), progress.measure(step))
 
                 began = time.monotonic()
                 if eval_batches and (step % eval_every == 0 or last):
@@ -242,7 +243,7 @@ def train(
                         "best": best,
                         "best_step": best_step,
                         "seconds": progress.seconds,
-                        "pending": _plain(jax.device_get(pending)),
+                        "pending": plain(jax.device_get(pending)),
                     }
                     checkpoints.save(step, state, loop=loop, metric=metric)
                     pending = list(loop["pending"])
@@ -324,7 +325,8 @@ def _device_batches(
             if len(queue) > ahead:
                 yield queue.pop(0)
     finally:
-        source.close()
+        if hasattr(source, "close"):
+            source.close()
 
 
 def _evaluate(
@@ -348,61 +350,3 @@ def _metric_of(task: Task, evaluation: Mapping[str, float | int]) -> float | Non
         )
     value = evaluation[task.best_metric]
     return value if math.isfinite(value) else None
-
-
-def _summary(
-    metrics: Sequence[Mapping[str, Any]], *, skipped: int
-) -> dict[str, float | int | None]:
-    """Returns means over the finite steps, and names and counts the terms that were not finite."""
-    row: dict[str, float | int | None] = {}
-    bad: dict[str, float | int | None] = {}
-    for name in metrics[0]:
-        # The missing value of a resumed row stands for a number that JSON cannot hold.
-        values = [float("nan") if m[name] is None else float(m[name]) for m in metrics]
-        finite = [value for value in values if math.isfinite(value)]
-        row[f"train/{name}"] = math.fsum(finite) / len(finite) if finite else None
-        if len(finite) < len(values):
-            bad[f"nonfinite/{name}"] = len(values) - len(finite)
-    return row | {"skipped": skipped} | bad
-
-
-def _terms(row: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
-    """What of a row the console shows: the terms, and what is wrong if anything is."""
-    shown = {n.removeprefix("train/"): v for n, v in row.items() if n.startswith("train/")}
-    if row.get("skipped"):
-        shown["skipped"] = row["skipped"]
-    return shown | {n: v for n, v in row.items() if n.startswith("nonfinite/")}
-
-
-def _plain(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, float | int | None]]:
-    """Returns the numbers as JSON holds them; a float32 survives this exactly."""
-    finite = lambda value: value is not None and math.isfinite(value)  # noqa: E731
-    return [{n: float(v) if finite(v) else None for n, v in m.items()} for m in metrics]
-
-
-class _Stop:
-    """Turns SIGINT and SIGTERM into a wish to stop after the step; a second SIGINT stops hard."""
-
-    def __init__(self) -> None:
-        self.asked: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Stop":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def leave(self) -> None:
-        """Ends the program the way the signal asked for."""
-        if self.asked == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt

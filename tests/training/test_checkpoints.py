@@ -15,6 +15,7 @@ from lipjax.training.checkpoints import Checkpoints, find_checkpoint, load_param
 
 def make(value=1.0, *, shards=1, devices=None, width=4, extra=False):
     params = {"net": {"w": jnp.full((4, width), value), "b": jnp.full(width, value)}}
+    params["bare"] = {"v": jnp.full(3, value)}  # a network without statistics
     if extra:
         params["net"]["scale"] = jnp.ones(2)
     state = State.create(
@@ -87,6 +88,8 @@ def test_load_params_prefers_the_average(tmp_path):
     assert set(best) == {"params", "stats"} and isinstance(best["params"]["net"]["w"], np.ndarray)
     np.testing.assert_array_equal(best["params"]["net"]["w"], np.full((4, 4), 20.0))
     np.testing.assert_array_equal(best["stats"]["net"]["mean"], [20.0, 20.0])
+    np.testing.assert_array_equal(best["params"]["bare"]["v"], [2.0] * 3)  # has no average
+    assert best["stats"]["bare"] == {}
     raw = load_params(tmp_path, which=3, averaged=False)
     np.testing.assert_array_equal(raw["params"]["net"]["b"], [3.0] * 4)
     with pytest.raises(ConfigError, match="no checkpoint"):
@@ -96,7 +99,7 @@ def test_load_params_prefers_the_average(tmp_path):
 def test_start_lists_what_matched(tmp_path):
     save(tmp_path, {4: 1.0}).close()
     state, report = start_from(make(0.0, width=8, extra=True), tmp_path)
-    assert report.matched == ("stats/net/mean",)
+    assert report.matched == ("params/bare/v", "stats/net/mean")
     assert report.missing == ("params/net/scale",)
     assert report.mismatched == {
         "params/net/b": ((8,), (4,)),
@@ -106,7 +109,7 @@ def test_start_lists_what_matched(tmp_path):
     np.testing.assert_array_equal(state.stats["net"]["mean"], [4.0, 4.0])
     np.testing.assert_array_equal(state.ema["stats"]["net"]["mean"], [4.0, 4.0])
     text = report.summary()
-    assert "1 arrays match" in text and "params/net/w is (4, 8) here, (4, 4) there" in text
+    assert "2 arrays match" in text and "params/net/w is (4, 8) here, (4, 4) there" in text
 
 
 def test_start_from_a_stranger_is_an_error(tmp_path):

@@ -8,7 +8,13 @@ from lipjax.training.progress import Progress, duration
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "0 s"), (59.4, "59 s"), (200.0, "3 min 20 s"), (3600.0, "1 h 00 min"), (7500.0, "2 h 05 min")],
+    [
+        (0.0, "0 s"),
+        (59.4, "59 s"),
+        (200.0, "3 min 20 s"),
+        (3600.0, "1 h 00 min"),
+        (7500.0, "2 h 05 min"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
