@@ -24,8 +24,8 @@ from lipjax.metrics.landmarks import MOUTH
 SETTINGS = LogMel(bands=40)
 REACH = 5
 MAX_SECONDS = 600.0
-_PENALTIES = tuple(10.0**power for power in range(-4, 3))
-_VERSION = 1
+_PENALTIES = tuple(10.0**power for power in range(-3, 3))
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,14 +108,17 @@ def mouth_targets(clip: Clip) -> Float[np.ndarray, "T 40"]:
 def fit(
     features: list[Float[np.ndarray, "_ features"]],
     targets: list[Float[np.ndarray, "_ 40"]],
+    speakers: list[str],
     *,
     seconds: float,
 ) -> LinearPredictor:
-    """Fits the predictor; every fifth clip chooses the penalty, then all clips are used.
+    """Fits the predictor; a fifth of the material chooses the penalty, then all of it is used.
 
     Args:
         features: per clip.
         targets: per clip; frames with NaN are left out.
+        speakers: per clip. With four speakers or more, whole speakers are held out to choose the
+            penalty, else whole clips.
         seconds: of video behind them, for the record.
 
     Raises:
@@ -125,22 +128,24 @@ def fit(
     x = [a[k] for a, k in zip(features, kept, strict=True)]
     y = [b[k] for b, k in zip(targets, kept, strict=True)]
     if not sum(map(len, x)):
-        raise CorpusError("no training frame with landmarks to fit the linear predictor on")
-    checks, rest = (list(range(4, len(x), 5)), [i for i in range(len(x)) if i % 5 != 4])
+        raise CorpusError("no training frame with landmarks to fit a regression on")
+    names = sorted(set(speakers))
+    groups = [names.index(s) for s in speakers] if len(names) >= 4 else list(range(len(x)))
+    every = min(5, max(2, len(set(groups))))
+    checks = [i for i, group in enumerate(groups) if group % every == every - 1 and len(x[i])]
+    rest = [i for i in range(len(x)) if i not in checks and len(x[i])]
     penalty = 1e-1
-    if checks:
+    if checks and rest:
         inner = _Moments(np.concatenate([x[i] for i in rest]), np.concatenate([y[i] for i in rest]))
         test_x, test_y = (np.concatenate([v[i] for i in checks]) for v in (x, y))
         errors = {}
         for candidate in _PENALTIES:
-            weights = inner.solve(candidate)
-            guess = (test_x - inner.mean) / inner.scale @ weights + inner.bias
+            guess = (test_x - inner.mean) / inner.scale @ inner.solve(candidate) + inner.bias
             errors[candidate] = float(np.mean(np.square(guess - test_y)))
         penalty = min(errors, key=errors.__getitem__)
-    all_of = _Moments(np.concatenate(x), np.concatenate(y))
-    return LinearPredictor(
-        all_of.solve(penalty), all_of.bias, all_of.mean, all_of.scale, penalty, seconds
-    )
+    whole = _Moments(np.concatenate(x), np.concatenate(y))
+    weights = whole.solve(penalty)
+    return LinearPredictor(weights, whole.bias, whole.mean, whole.scale, penalty, seconds)
 
 
 class _Moments:
@@ -184,7 +189,7 @@ def fit_on(
         clip = clips[i]
         features.append(sound_features(clip))
         targets.append(mouth_targets(clip))
-    predictor = fit(features, targets, seconds=seconds)
+    predictor = fit(features, targets, [str(index.speaker[i]) for i in chosen], seconds=seconds)
     save_arrays(path, **predictor.arrays())
     return predictor
 

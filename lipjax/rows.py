@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image, ImageFilter
 
 from lipjax.data.reading import ClipIndex
-from lipjax.data.schema import MISSING, Clip
+from lipjax.data.schema import Clip
 from lipjax.media.audio import Sound, to_float
 from lipjax.metrics.landmarks import MOUTH
 
@@ -73,9 +73,19 @@ def of_length(mouths: Shaped[np.ndarray, "N *d"], frames: int) -> Shaped[np.ndar
     return mouths[np.arange(frames) % len(mouths)]
 
 
-def mean_mouth(landmarks: Float[np.ndarray, "T 68 2"]) -> Float[np.ndarray, "T 68 2"]:
-    """The clip's mean mouth, motionless: the mean of its centred mouth points."""
-    mouth = landmarks[:, MOUTH]
+def mean_mouth(
+    landmarks: Float[np.ndarray, "T 68 2"], scored: Bool[np.ndarray, "T"]
+) -> Float[np.ndarray, "T 68 2"]:
+    """The clip's mean mouth, motionless: the mean of its centred mouth points.
+
+    Args:
+        landmarks: the true ones.
+        scored: frames that go into the mean.
+
+    Returns:
+        The same mouth in every frame; points other than 48..67 are NaN.
+    """
+    mouth = landmarks[scored][:, MOUTH]
     centred = mouth - mouth.mean(axis=1, keepdims=True)
     still = np.full_like(landmarks, np.nan)
     still[:, MOUTH] = np.nanmean(centred, axis=0)
@@ -145,8 +155,3 @@ def speech_frames(clip: Clip) -> Bool[np.ndarray, "T"]:
         if b - a <= 6:
             spoken[a:b] = True
     return spoken
-
-
-def seen_frames(clip: Clip) -> Bool[np.ndarray, "T"]:
-    """The frames whose face was found; the others are not scored."""
-    return clip.landmark_status != MISSING

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 
-import cv2
 import numpy as np
 from absl import logging
 from jaxtyping import Float, Float32, UInt8
@@ -27,9 +26,9 @@ from lipjax.metrics.stage import Reader, Stage, read_with_dlib, stage_of
 from lipjax.rows import degraded
 
 _SIDE, _SPREAD = 32, 6.0
-_FIT_SECONDS, _TRIAL_CLIPS, _TRIAL_FRAMES = 120.0, 4, 24
+_FIT_SECONDS, _TRIAL_CLIPS, _TRIAL_FRAMES = 300.0, 4, 24
 _USABLE = 0.5
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +70,8 @@ class Trial:
 
 def pixel_features(mouths: UInt8[np.ndarray, "T S S 3"]) -> Float[np.ndarray, "T 1024"]:
     """Luma at 32x32, each pixel relative to mean and deviation of its surroundings."""
+    import cv2
+
     rows = []
     for mouth in resize(mouths, _SIDE):
         grey = cv2.cvtColor(mouth, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -137,14 +138,19 @@ def choose_reader(corpus: Corpus, size: int) -> tuple[Reader, dict[str, object]]
         if trial.usable:
             return read_with_dlib, {"name": "dlib on the pasted crop", **_facts(trial)}
         why = f"dlib's error on real crops is LMD {trial.lmd:.2f}, r {trial.r:.2f}"
-    except ConfigError as error:
+    except (ConfigError, ImportError) as error:
         logging.info("dlib cannot read lips here: %s", error)
     if split != "train":
         raise CorpusError(
             f"{corpus.directory}: {why}, and there is no train split to fit another reader on"
         )
-    # The reader that is reported has not seen the clips of the trial; the one used has.
-    without = PixelReader(_fitted(corpus, leave_out=frozenset(int(i) for i in spread)))
+    # The reader that is reported has not seen the trial's speakers (or, if there are no others,
+    # its clips); the one that is used has.
+    index = corpus.index(split)
+    tried = {str(index.speaker[i]) for i in spread}
+    others = tried < set(index.speaker.tolist())
+    hidden = [i for i in range(len(clips)) if others and index.speaker[i] in tried]
+    without = PixelReader(_fitted(corpus, leave_out=frozenset(hidden or spread.tolist())))
     trial = try_reader(without, trial_clips, size)
     name = f"ridge regression from pixels, fitted on the train split ({why})"
     return PixelReader(_fitted(corpus)), {"name": name, **_facts(trial)}
@@ -162,8 +168,8 @@ def _fitted(corpus: Corpus, *, leave_out: frozenset[int] = frozenset()) -> Linea
     """Fits the regression on real crops and on degraded copies of them, and caches it."""
     chosen, seconds = sample(corpus, "train", _FIT_SECONDS)
     chosen = [i for i in chosen if i not in leave_out] or chosen
-    names = corpus.index("train").id
-    key = [_VERSION, _SIDE, _SPREAD, [str(names[i]) for i in chosen], corpus.settings]
+    index = corpus.index("train")
+    key = [_VERSION, _SIDE, _SPREAD, [str(index.id[i]) for i in chosen], corpus.settings]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     path = corpus.directory / "fits" / f"reader-{digest}.npz"
     if path.is_file():
@@ -176,6 +182,7 @@ def _fitted(corpus: Corpus, *, leave_out: frozenset[int] = frozenset()) -> Linea
         # Generated mouths are softer than real ones; the reader should not mind.
         features.append(np.concatenate([pixel_features(mouths), pixel_features(degraded(mouths))]))
         targets.append(np.concatenate([points, points]))
-    regression = fit(features, targets, seconds=seconds)
+    speakers = [str(index.speaker[i]) for i in chosen]
+    regression = fit(features, targets, speakers, seconds=seconds)
     save_arrays(path, **regression.arrays())
     return regression
