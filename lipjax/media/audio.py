@@ -121,7 +121,7 @@ def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
         parts: list[np.ndarray] = []
         clock, rate, start, count = Clock(), 0, 0.0, 0
         frames = (f for f in decoded(container, stream) if f.samples and f.sample_rate)
-        for frame, time in believed(frames, lambda f: f.samples / f.sample_rate):
+        for frame, time in believed(frames, lambda f: f.samples / f.sample_rate, ahead=32):
             samples = _mono(frame)
             if not rate:
                 rate, start = frame.sample_rate, time or 0.0

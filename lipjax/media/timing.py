@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Honest presentation times from the stamps that files really carry."""
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -43,46 +45,42 @@ def frame_time(frame: Any) -> float | None:
 
 
 def believed(
-    frames: Iterable[Any], seconds: Callable[[Any], float]
+    frames: Iterable[Any], seconds: Callable[[Any], float], *, ahead: int
 ) -> Iterator[tuple[Any, float | None]]:
-    """Drops single stamps that are far off, as damage makes them.
+    """Drops stamps that are far off for a moment, as damage makes them.
 
-    A jump counts only if the next stamp agrees: it must not fall back behind a jump forward, and
-    must follow soon after a jump back.
+    A jump counts only if the stamps after it agree: none may fall back behind a jump forward, or
+    return to the old line after a jump back. (One damaged pack stamps several frames wrongly.)
 
     Args:
         frames: decoded frames in the order of presentation.
         seconds: gives the duration of a frame.
+        ahead: frames after a jump that are asked.
 
     Yields:
         (frame, stated presentation time in seconds or None).
     """
-    last: float | None = None  # stamp of the frame before, or where it should have been
+    last: float | None = None  # time of the frame before
     after = 0.0  # where the next one is expected
-
-    def judged(frame: Any, time: float | None, following: float | None) -> float | None:
-        nonlocal last, after
-        length = seconds(frame)
+    waiting: deque[tuple[Any, float | None]] = deque()
+    for item in itertools.chain(((f, frame_time(f)) for f in frames), [None] * ahead):
+        if item is not None:
+            waiting.append(item)
+            if len(waiting) <= ahead:
+                continue
+        if not waiting:
+            return
+        frame, time = waiting.popleft()
         if time is not None and last is not None:
-            if time - after > _BACK and (following is None or following < time):
+            later = [t for _, t in waiting if t is not None]
+            if time - after > _BACK and (not later or min(later) < time):
                 time = None
-            elif time - last < -_BACK and not (
-                following is not None and 0 <= following - time <= length + 1
-            ):
+            elif time - last < -_BACK and (not later or max(later) >= after - _BACK):
                 time = None
         if time is not None or last is not None:
             last = after if time is None else time
-            after = last + length
-        return time
-
-    pending: tuple[Any, float | None] | None = None
-    for frame in frames:
-        time = frame_time(frame)
-        if pending is not None:
-            yield pending[0], judged(*pending, time)
-        pending = (frame, time)
-    if pending is not None:
-        yield pending[0], judged(*pending, None)
+            after = last + seconds(frame)
+        yield frame, time
 
 
 def stamp_slack(container: Any, step: float) -> float:
@@ -111,7 +109,7 @@ def timed(frames: Iterator[Any], step: float, slack: float = 0.0) -> Iterator[tu
     """
     clock, last = Clock(), None
     held: list[Any] = []  # the first has time `last`, or none is known yet
-    for frame, time in believed(frames, lambda _: step):
+    for frame, time in believed(frames, lambda _: step, ahead=8):
         if time is not None:
             beat = (last or 0.0) + step * len(held)
             time = clock.fold(time, last, beat)

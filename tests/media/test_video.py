@@ -123,12 +123,14 @@ def test_stamps_near_the_beat_move_onto_it_where_the_format_is_known_to_err():
     assert _stamps([0, 40, 200, 240], slack=0.05) == [0.0, 0.04, 0.2, 0.24]
 
 
-def test_a_single_wild_stamp_is_not_believed():
+def test_a_few_wild_stamps_are_not_believed():
     even = [0.0, 0.04, 0.08, 0.12, 0.16]
     assert _stamps([0, 40, 33_000, 120, 160]) == even
     assert _stamps([0, 40, 80, 120, 33_000]) == even
+    assert _stamps([0, 40, 33_000, 33_040, 160]) == even
     late = [9.0, 9.04, 9.08, 9.12, 9.16]
     assert _stamps([9000, 9040, 1000, 9120, 9160]) == late
+    assert _stamps([9000, 9040, 1000, 1040, 9160]) == late
 
 
 def test_clock_resets_are_folded_and_pauses_are_kept():
