@@ -11,8 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-from lipjax.data.babble import corpus, make_babble, speech, text
-from lipjax.data.babble.face import draw_face, landmarks, mouth_curves
+from lipjax.data.babble import make_babble, people, speech, text
+from lipjax.data.babble.face import draw_face
+from lipjax.data.babble.shape import landmarks, mouth_curves
 from lipjax.data.babble.visemes import CONTROLS, mouth_motion, symbols
 from lipjax.data.schema import Span
 from lipjax.errors import ConfigError
@@ -27,11 +28,11 @@ def performances(count, *, speakers=6, seed=3):
     """Some sentences by each of some speakers, without pictures."""
     made = []
     for index in range(speakers):
-        person = corpus.make_person(index, seed)
+        person = people.make_person(index, seed)
         rng = np.random.default_rng([seed, index])
         own = []
         while len(own) < count:
-            performance = corpus.perform(person, text.sentence(rng))
+            performance = people.perform(person, text.sentence(rng))
             if performance is not None:
                 own.append((person, performance))
         made += own
@@ -45,8 +46,8 @@ def spoken():
 
 @functools.cache
 def _opening(person, sentence):
-    performance = corpus.perform(person, sentence)
-    points = corpus.pixel_landmarks(person, performance, (224, 224)).astype(np.float64)
+    performance = people.perform(person, sentence)
+    points = people.pixel_landmarks(person, performance, (224, 224)).astype(np.float64)
     width = np.linalg.norm(points[:, 48] - points[:, 54], axis=1)
     return np.linalg.norm(points[:, 62] - points[:, 66], axis=1) / np.median(width)
 
@@ -58,7 +59,7 @@ def opening(person, performance):
 
 def log_energy(performance):
     frames = len(performance.motion)
-    edges = np.round(np.arange(frames + 1) / corpus.FPS * speech.RATE).astype(int)
+    edges = np.round(np.arange(frames + 1) / people.FPS * speech.RATE).astype(int)
     samples = performance.samples / 32768
     power = [np.mean(samples[a:b] ** 2) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     return np.log(np.array(power) + 1e-9)
@@ -83,7 +84,7 @@ def test_bilabials_close_though_voiced(spoken):
         gap, energy = opening(person, performance), log_energy(performance)
         for phone in phones(performance):
             if phone.text in BILABIAL:
-                frame = int((phone.start + phone.end) / 2 * corpus.FPS)
+                frame = int((phone.start + phone.end) / 2 * people.FPS)
                 middles.append(gap[frame])
                 loud.append(energy[frame] - energy.min())
     assert len(middles) > 60
@@ -111,7 +112,7 @@ def test_labiodentals_touch_the_teeth_and_stay_almost_shut(spoken):
     for _, performance in spoken:
         for phone in phones(performance):
             if phone.text in ("f", "v"):
-                frame = int((phone.start + phone.end) / 2 * corpus.FPS)
+                frame = int((phone.start + phone.end) / 2 * people.FPS)
                 row = dict(zip(CONTROLS, performance.motion[frame], strict=True))
                 seen += 1
                 assert row["tuck"] > 0.8 and row["aperture"] < 0.11
@@ -120,7 +121,7 @@ def test_labiodentals_touch_the_teeth_and_stay_almost_shut(spoken):
 
 def test_motion_follows_the_sentence_and_not_the_clip(spoken):
     person, first = spoken[0]
-    again = corpus.perform(person, first.sentence)
+    again = people.perform(person, first.sentence)
     np.testing.assert_array_equal(again.motion, first.motion)
     np.testing.assert_array_equal(again.samples, first.samples)
     values = []
@@ -137,7 +138,7 @@ def test_the_same_words_move_different_mouths_alike():
     sentence = "my mother may buy five purple maps for you"
     motions = []
     for index in range(4):
-        person = corpus.make_person(index, 5)
+        person = people.make_person(index, 5)
         said = speech.say(sentence, person.voice)
         # Sampled by phone, for rates of speech differ; accents may swap or drop a phone.
         known = [phone for phone in said.phones if phone.text in BILABIAL]
@@ -168,8 +169,8 @@ def test_every_phone_of_the_grammar_has_a_viseme(spoken):
 def test_spans_are_ordered_and_on_the_clock_of_the_sound(spoken):
     for _, performance in spoken:
         seconds = len(performance.samples) / speech.RATE
-        assert corpus.MIN_SECONDS <= seconds <= corpus.MAX_SECONDS
-        assert abs(seconds - len(performance.motion) / corpus.FPS) < 1e-3
+        assert people.MIN_SECONDS <= seconds <= people.MAX_SECONDS
+        assert abs(seconds - len(performance.motion) / people.FPS) < 1e-3
         words = [span for span in performance.spans if span.kind == "word"]
         assert " ".join(word.text for word in words) == performance.sentence
         for spans in (words, phones(performance)):
@@ -276,9 +277,9 @@ def test_corpus_files_hold_what_was_performed(tmp_path):
         assert points.min() > 0 and points.max() < SIZE[0]
         spans = json.loads(video.with_suffix(".spans.json").read_text("utf-8"))
         assert {kind for kind, *_ in spans} == {"word", "phone"}
-        person = corpus.make_person(int(video.parent.name[-2:]), 11)
-        expected = corpus.perform(person, video.with_suffix(".txt").read_text().strip())
-        np.testing.assert_array_equal(points, corpus.pixel_landmarks(person, expected, SIZE))
+        person = people.make_person(int(video.parent.name[-2:]), 11)
+        expected = people.perform(person, video.with_suffix(".txt").read_text().strip())
+        np.testing.assert_array_equal(points, people.pixel_landmarks(person, expected, SIZE))
         # The sound in the file lies where the performance has it, to the millisecond.
         sound = read_sound(video)
         heard = sound.between(0.0, len(expected.samples) / speech.RATE).astype(float)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lipjax.data.babble.drawing import Painter
-from lipjax.data.babble.face import MOUTH_Y, draw_face, landmarks, mouth_curves
+from lipjax.data.babble.face import MOUTH_Y, draw_face
+from lipjax.data.babble.shape import landmarks, mouth_curves
 
 cv2 = pytest.importorskip("cv2")
 
