@@ -17,11 +17,11 @@ _Change = tuple[float, float, float]
 
 FIT_WIDTH = 400
 """Width in pixels to which a smaller face is enlarged before its landmarks are fitted."""
-FIT_BOXES = ((0, 0, 0), (0.02, -0.02, 0.03), (-0.02, 0.02, -0.03))
+FIT_BOXES = ((0.0, 0.0, 0.0), (0.02, -0.02, 0.03), (-0.02, 0.02, -0.03))
 """Shift (in sides of the box) and growth of the boxes whose fits are averaged: less noise."""
 LARGE_ROLL = 0.25
 """Radians of tilt above which a first estimate of it is taken again."""
-CHECK_WIDTH, CHECK_SCORE = 95, -0.3
+CHECK_WIDTH, CHECK_SCORE = 95.0, -0.3
 """A followed face is looked at by the detector at this width; below this score it is lost."""
 PREDICTOR = "models/shape_predictor_68_face_landmarks.dat"
 
@@ -138,8 +138,7 @@ def _search(grey: np.ndarray, *, thorough: bool) -> list[tuple[Box, float]]:
         small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method)
         boxes, scores, _ = models()[0].run(small, 0, 0.0)
         if boxes:
-            sides = [(b.left(), b.top(), b.right(), b.bottom()) for b in boxes]
-            found = [tuple((side + 0.5) / scale - 0.5 for side in box) for box in sides]
+            found = [tuple((side + 0.5) / scale - 0.5 for side in _sides(b)) for b in boxes]
             return list(zip(found, map(float, scores), strict=True))
     return []
 
@@ -154,6 +153,11 @@ def _score(grey: np.ndarray, landmarks: np.ndarray) -> float | None:
     agreeing = [
         float(score)
         for b, score in zip(boxes, scores, strict=True)
-        if overlap(expected, (b.left(), b.top(), b.right(), b.bottom())) > 0.35
+        if overlap(expected, _sides(b)) > 0.35
     ]
     return max(agreeing, default=None)
+
+
+def _sides(rectangle: Any) -> Box:
+    sides = (rectangle.left(), rectangle.top(), rectangle.right(), rectangle.bottom())
+    return tuple(float(side) for side in sides)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
 
 from lipjax.data.schema import INTERPOLATED, MEASURED, MISSING
 from lipjax.media import crops
+from lipjax.media.cuts import CutFinder
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
@@ -166,29 +167,6 @@ class _Shot:
         return [landmarks for _, _, landmarks in sorted(spans, key=lambda span: span[0])]
 
 
-class _CutFinder:
-    """Notices abrupt changes of the picture on thumbnails."""
-
-    def __init__(self) -> None:
-        self.before: np.ndarray | None = None
-        self.usual = 0.0
-
-    def __call__(self, image: np.ndarray) -> bool:
-        import cv2
-
-        step = max(1, min(image.shape[:2]) // 128)
-        small = cv2.resize(image[::step, ::step], (32, 32), interpolation=cv2.INTER_AREA)
-        small = small.astype(np.float32)
-        before, self.before = self.before, small
-        if before is None or before.shape != small.shape:
-            return before is not None
-        change = float(np.mean(np.abs(small - before)))
-        cut = change > max(12.0, 4 * self.usual)
-        # A cut says nothing of how much moves within the shot that follows.
-        self.usual = 0.0 if cut else 0.8 * self.usual + 0.2 * change
-        return cut
-
-
 def track(frames: Iterable[Any], backend: Backend) -> Track:
     """Follows the larger, steadier face through a video.
 
@@ -205,9 +183,14 @@ def track(frames: Iterable[Any], backend: Backend) -> Track:
         The track, one entry per frame.
     """
     shots, starts, counts, indices, times = [_Shot()], [0], [], [], []
-    is_cut, width, height = _CutFinder(), 0, 0
+    is_cut, width, height = CutFinder(), 0, 0
     for number, (image, source_index, source_time) in enumerate(frames):
-        if is_cut(image):
+        cut, back = is_cut(image)
+        if cut and back and number - starts[-1] <= MAX_GAP:
+            # A flash or a few broken frames: the shot before them goes on.
+            shots.pop()
+            starts.pop()
+        elif cut:
             shots.append(_Shot())
             starts.append(number)
         height, width = image.shape[:2]
