@@ -175,8 +175,11 @@ class Decoder(nn.Module):
 
     Attributes:
         residual_blocks, residual_kernel: number and (time, height, width) taps of the blocks.
-        widths, strides: channels and spatial factors of the transposed 3x3x3 convolutions.
+        widths, strides: channels and spatial factors of the transposed convolutions.
+        kernel: (time, height, width) taps of the transposed convolutions.
         final_kernel: (time, height, width) taps of the last convolution.
+        paint_on_picture: the last convolution sees the picture too, and its output is added to
+            it, instead of being squashed to colours; so a face does not have to be learned.
         norm, form, dtype: see `Generator`.
     """
 
@@ -184,14 +187,18 @@ class Decoder(nn.Module):
     residual_kernel: Sequence[int] = (1, 3, 3)
     widths: Sequence[int] = (128, 64)
     strides: Sequence[int] = (2, 2)
+    kernel: Sequence[int] = (3, 3, 3)
     final_kernel: Sequence[int] = (7, 7, 7)
+    paint_on_picture: bool = False
     norm: str = "batch"
     form: str = "rewritten"
     dtype: jax.typing.DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T h w D"], *, train: bool) -> Float[Array, "B T H W 3"]:
-        """Returns the video in (-1, 1), float32."""
+    def __call__(
+        self, x: Float[Array, "B T h w D"], picture: Float[Array, "B H W 3"], *, train: bool
+    ) -> Float[Array, "B T H W 3"]:
+        """Returns the video, float32, in (-1, 1) or, painted on a picture, about there."""
         common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
         for number in range(self.residual_blocks):
             name = f"residual_{number + 1}"
@@ -199,12 +206,15 @@ class Decoder(nn.Module):
         for number, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
             x = ConvBlock(
                 width,
-                (3, 3, 3),
+                self.kernel,
                 (1, stride, stride),
                 transpose=True,
                 **common,
                 name=f"deconv_{number + 1}",
             )(x, train=train)
+        still = jnp.broadcast_to(picture[:, None], (*x.shape[:-1], 3))
+        if self.paint_on_picture:
+            x = jnp.concatenate([x, still.astype(x.dtype)], axis=-1)
         x = Conv(
             3,
             self.final_kernel,
@@ -212,8 +222,10 @@ class Decoder(nn.Module):
             form=self.form,
             dtype=self.dtype,
             name="colours",
-        )(x)
-        return jnp.tanh(x.astype(jnp.float32))
+        )(x).astype(jnp.float32)
+        # A sum, not a blend by a learned share: the share goes to the picture early, where the
+        # still mouth is the better guess, and its gradient dies with it.
+        return still.astype(jnp.float32) + x if self.paint_on_picture else jnp.tanh(x)
 
 
 class Generator(nn.Module):
@@ -227,8 +239,11 @@ class Generator(nn.Module):
         audio_frequency_strides, identity_strides, decoder_strides: from `strides_for`.
         identity_widths: see `IdentityEncoder`.
         fusion_width: channels of the fused feature and of the residual blocks.
-        residual_blocks, residual_kernel, decoder_widths, final_kernel: see `Decoder`.
+        residual_blocks, residual_kernel, decoder_widths, decoder_kernel, final_kernel,
+            paint_on_picture: see `Decoder`.
         norm: "batch" (as published) or "frame" (no frame knows of another, see `FrameNorm`).
+        audio_norm: another norm for the audio encoder; "frame" would take the loudness out of every
+            column before anything has seen it, so "none" belongs to the norm "frame".
         audio_context: frames of real sound that are given beyond the window on both sides; their
             rows are cut off behind the audio encoder, so that it sees no border.
         form: how convolutions are computed, see `lipjax.nn.convolution`.
@@ -248,8 +263,11 @@ class Generator(nn.Module):
     residual_kernel: Sequence[int] = (1, 3, 3)
     decoder_widths: Sequence[int] = (128, 64)
     decoder_strides: Sequence[int] = (2, 2)
+    decoder_kernel: Sequence[int] = (3, 3, 3)
     final_kernel: Sequence[int] = (7, 7, 7)
+    paint_on_picture: bool = False
     norm: str = "batch"
+    audio_norm: str | None = None
     audio_context: int = 0
     form: str = "rewritten"
     dtype: jax.typing.DTypeLike = jnp.float32
@@ -283,7 +301,7 @@ class Generator(nn.Module):
             self.audio_time_strides,
             self.audio_frequency_strides,
             self.audio_pool,
-            **common,
+            **{**common, "norm": self.audio_norm or self.norm},
             name="audio_encoder",
         )(log_mel.astype(self.dtype), train=train)
         audio = audio[:, self.audio_context : audio.shape[1] - self.audio_context]
@@ -296,10 +314,12 @@ class Generator(nn.Module):
             self.residual_kernel,
             self.decoder_widths,
             self.decoder_strides,
+            self.decoder_kernel,
             self.final_kernel,
+            self.paint_on_picture,
             **common,
             name="decoder",
-        )(fused, train=train)
+        )(fused, identity, train=train)
         return video, {"audio_feature": audio, "identity_feature": picture, "fused": fused}
 
     @property
@@ -325,7 +345,7 @@ class Generator(nn.Module):
         taps = [
             3,
             *[self.residual_kernel[0]] * 2 * self.residual_blocks,
-            *[3] * len(self.decoder_widths),
+            *[self.decoder_kernel[0]] * len(self.decoder_widths),
             self.final_kernel[0],
         ]
         return sum(taken // 2 for taken in taps)
@@ -353,6 +373,9 @@ class Generator(nn.Module):
         for name, (given, needed) in pairs.items():
             if given != needed:
                 raise ConfigError(f"{name} has {given} entries, the layers need {needed}")
+        kernels = (self.residual_kernel, self.decoder_kernel, self.final_kernel)
+        if any(len(kernel) != 3 or any(k % 2 == 0 for k in kernel) for kernel in kernels):
+            raise ConfigError(f"kernels need three odd numbers of taps, but are {kernels}")
         maps = {
             "H = W": self.size / math.prod(self.identity_strides),
             "F": self.bands / math.prod(self.audio_frequency_strides),

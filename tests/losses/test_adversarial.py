@@ -9,7 +9,7 @@ import pytest
 from lipjax.losses import adversarial
 
 # sigmoid(log 3) = 3/4
-LOGITS = np.log(np.array([3.0, 1.0, 1.0 / 3.0], np.float32))
+LOGITS = jnp.log(jnp.array([3.0, 1.0, 1.0 / 3.0]))
 
 
 def test_losses_are_minus_the_log_of_the_probability():

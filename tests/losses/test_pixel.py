@@ -14,7 +14,8 @@ def test_l1_is_the_mean_of_each_example():
     target = np.zeros_like(prediction)
     prediction[0, 0, 0, 0] = [0.5, -0.5, 1.0]
     target[1] = -1.0
-    np.testing.assert_allclose(pixel.l1(prediction, target), [2.0 / 12, 1.0], rtol=1e-6)
+    loss = pixel.l1(jnp.asarray(prediction), jnp.asarray(target))
+    np.testing.assert_allclose(loss, [2.0 / 12, 1.0], rtol=1e-6)
 
 
 def test_l1_sums_bfloat16_in_float32():
