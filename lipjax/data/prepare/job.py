@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole job: scan, work in many processes, pack, report; resumed where it was left."""
+
+import dataclasses
+import functools
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lipjax.data import corpora, splits
+from lipjax.data.corpora import Scan, Source
+from lipjax.data.prepare import clips, finish, pool
+from lipjax.data.prepare.progress import Progress
+from lipjax.data.prepare.report import Report, make_report
+from lipjax.data.prepare.settings import PrepareSettings, check_same
+from lipjax.data.prepare.staging import staged_facts, staged_path
+from lipjax.data.reading import DESCRIPTION, Corpus, open_corpus
+from lipjax.errors import ConfigError, CorpusError, MediaError
+from lipjax.media import video
+
+_GAP = 1.0  # seconds between what is trained on and what is held out in time
+_SHORTEST = 1.0  # seconds of a video that are worth opening it for
+
+
+def prepare(
+    videos: Path | str,
+    out: Path | str,
+    *,
+    settings: PrepareSettings = PrepareSettings(),  # noqa: B008 (frozen)
+    processes: int | None = None,
+    strict: bool = False,
+    limit_seconds: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Turns a folder of talking-face videos into a corpus.
+
+    An interrupted job goes on where it was when called again with the same settings; videos
+    that appear in the folder later are added to the corpus.
+
+    Args:
+        videos: the folder, or one video.
+        out: the folder of the corpus.
+        settings: what the clips are to be.
+        processes: worker processes; all cores if None; 0 works in this process.
+        strict: stop at the first video that cannot be used.
+        limit_seconds: use at most so many seconds of video, evenly over the speakers.
+        progress: takes a line of text now and then.
+
+    Returns:
+        The report, also written to `out` as report.json and report.html.
+
+    Raises:
+        ConfigError: nothing there, or a setting that cannot work.
+        CorpusError: `out` holds something else or another corpus, no video could be used, or,
+            with `strict`, one could not.
+    """
+    if limit_seconds is not None:
+        settings = dataclasses.replace(settings, limit_seconds=limit_seconds)
+    videos, out = Path(videos), Path(out)
+    work = out / "work"
+    _check_place(out)
+    finish.move_in(out, work)
+    existing = open_corpus(out) if (out / DESCRIPTION).is_file() else None
+    known = json.loads((out / finish.SOURCES).read_text("utf-8")) if existing else []
+    done = {facts["path"] for facts in known}
+    taken = (
+        {name for split in existing.splits for name in existing.index(split).id.tolist()}
+        if (existing)
+        else set()
+    )
+    scan = corpora.scan(videos, settings.layout)
+    record = settings.record(scan.layout)
+    if existing:
+        check_same(existing.settings, record, str(out))
+    fresh = [source for source in scan.sources if source.path not in done]
+    fresh = _renamed(fresh, taken)
+    _check_names(settings.test_speakers, scan, existing)
+    cut = None
+    if existing is None:
+        fresh, cut = _stretches(scan, fresh, settings)
+    elif settings.limit_seconds is not None:
+        fresh = []  # the limit was used up when the corpus was made
+    staged = _staging_folder(work, record)
+    failures = _work(scan, fresh, staged, settings, processes, strict, progress)
+    packable, told = finish.staged_clips(staged, fresh, settings)
+    staged_paths = {facts["path"] for facts in told}
+    told += [facts for path, facts in failures.items() if path not in staged_paths]
+    facts = sorted([*known, *told], key=lambda entry: entry["path"])
+    notes = list(scan.notes)
+    if settings.limit_seconds is not None:
+        notes.append(f"used at most {settings.limit_seconds:g} seconds of video, as asked")
+    if packable:
+        lasting = [entry for entry in facts if entry["reason"] not in _PASSING]
+        finish.pack(
+            work,
+            packable,
+            lasting,
+            existing=existing,
+            description={"settings": record},
+            test_speakers=settings.test_speakers,
+            cut=cut,
+        )
+        finish.move_in(out, work)
+    corpus = open_corpus(out) if packable or existing else None
+    report = make_report(out, corpus, facts, notes=notes, record=record)
+    if corpus is None:
+        reasons = Counter(entry["reason"] for entry in facts)
+        told_reasons = ", ".join(f"{count} x {name}" for name, count in reasons.most_common())
+        raise CorpusError(
+            f"{videos}: none of {len(facts)} videos gave a clip ({told_reasons}); "
+            f"see {out / 'report.html'}"
+        )
+    return report
+
+
+_PASSING = ("crashed", "hangs", "error")
+"""Reasons that another run may not meet; such videos are tried again."""
+
+
+def _check_place(out: Path) -> None:
+    if out.is_file():
+        raise ConfigError(f"{out}: is a file; give a folder for the corpus")
+    ours = {DESCRIPTION, "work", "report.html", "report.json"}
+    if out.is_dir():
+        names = {path.name for path in out.iterdir()}
+        if names and not names & ours:
+            raise CorpusError(f"{out}: is not empty and no corpus; give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _check_names(test_speakers: Sequence[str], scan: Scan, existing: Corpus | None) -> None:
+    """Finds wrong names of speakers before any work is done."""
+    if test_speakers and existing is None:
+        members = [splits.Member(s.speaker, s.sentence, s.path, 0.0) for s in scan.sources]
+        splits.assign(members, test_speakers=test_speakers)
+
+
+def _renamed(fresh: list[Source], taken: set[str]) -> list[Source]:
+    """Gives new videos ids that the corpus does not have yet."""
+    stems = {name.casefold() for name in taken}
+    stems |= {name[:-4] for name in stems if name[-4:-3] == "-" and name[-3:].isdigit()}
+    return [
+        source
+        if source.id.casefold() not in stems
+        else dataclasses.replace(source, id=corpora.distinct_id(source))
+        for source in fresh
+    ]
+
+
+def _stretches(
+    scan: Scan, sources: list[Source], settings: PrepareSettings
+) -> tuple[list[Source], tuple[str, float] | None]:
+    """Decides which stretches are used: within the limit, and with a gap before a cut in time."""
+    speakers = {source.speaker for source in sources}
+    alone = len(sources) == 1 or (len(speakers) == 1 and "" not in speakers)
+    alone = alone and all(source.split is None for source in sources)
+    alone = alone and not settings.test_speakers
+    if not alone and settings.limit_seconds is None:
+        return sources, None
+    lengths: dict[str, float] = {}
+    if settings.limit_seconds is not None:
+        left, chosen = settings.limit_seconds, []
+        for source in _by_turns(sources):
+            if left < _SHORTEST:
+                break
+            seconds = _duration(scan.root / source.path)
+            if seconds > left:
+                source, seconds = dataclasses.replace(source, keep=((0.0, left),)), left
+            lengths[source.path] = seconds
+            left -= seconds
+            chosen.append(source)
+        sources = sorted(chosen, key=lambda source: source.path)
+    if not alone:
+        return sources, None
+    for source in sources:
+        lengths.setdefault(source.path, _duration(scan.root / source.path))
+    order = [(source.path, lengths[source.path]) for source in sources]
+    cut = splits.time_cut(order, longest=settings.max_seconds)
+    if cut is None:
+        return sources, None
+    result = []
+    for position, source in enumerate(sources):
+        keep, length = source.keep, lengths[source.path]
+        following = order[position + 1][0] if position + 1 < len(order) else ""
+        if source.path == cut[0] and cut[1] > 0:
+            keep = ((0.0, max(cut[1] - _GAP, 0.0)), (cut[1], length if keep else float("inf")))
+        elif following == cut[0] and cut[1] == 0:
+            keep = ((0.0, max(length - _GAP, 0.0)),)
+        result.append(dataclasses.replace(source, keep=keep))
+    return result, cut
+
+
+def _by_turns(sources: Sequence[Source]) -> list[Source]:
+    """Orders videos so that each speaker has a turn before any has the next."""
+    turns: Counter[str] = Counter()
+    keyed = []
+    for source in sources:
+        keyed.append((turns[source.speaker], source.speaker, source.path, source))
+        turns[source.speaker] += 1
+    return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
+
+
+def _duration(path: Path) -> float:
+    try:
+        return float(video.probe(path).duration)
+    except (MediaError, OSError):
+        return 0.0  # it will be reported when its turn comes
+
+
+def _staging_folder(work: Path, record: dict[str, Any]) -> Path:
+    """Makes or goes on with the folder of staged files."""
+    path = work / "settings.json"
+    if path.is_file():
+        check_same(json.loads(path.read_text("utf-8")), record, str(work))
+    staged = work / "staged"
+    staged.mkdir(parents=True, exist_ok=True)
+    for leftover in staged.glob("*.part"):
+        leftover.unlink()
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return staged
+
+
+def _work(
+    scan: Scan,
+    sources: Sequence[Source],
+    staged: Path,
+    settings: PrepareSettings,
+    processes: int | None,
+    strict: bool,
+    progress: Callable[[str], None] | None,
+) -> dict[str, dict[str, Any]]:
+    """Stages what is not staged yet; returns the facts of sources that left no staged file."""
+    todo = [source for source in sources if not _is_staged(scan.root, source, staged)]
+    count = (os.cpu_count() or 1) if processes is None else processes
+    job = functools.partial(clips.stage, root=scan.root, settings=settings, folder=staged)
+    state = Progress(len(sources), len(sources) - len(todo), settings.fps, progress)
+    failures: dict[str, dict[str, Any]] = {}
+    for source, result in pool.run(todo, job, processes=count):
+        if isinstance(result, pool.Progressed):
+            state.frames(result.frames)
+            continue
+        if isinstance(result, pool.Failure):
+            result = clips.blank_facts(source) | dataclasses.asdict(result)
+        failures[source.path] = result
+        state.finished(result)
+        if strict and result["reason"]:
+            raise CorpusError(
+                f"{scan.root / source.path}: {result['reason']} {result['detail']}".rstrip()
+                + " (strict)"
+            )
+    state.close()
+    return failures
+
+
+def _is_staged(root: Path, source: Source, staged: Path) -> bool:
+    facts = staged_facts(staged_path(staged, source.path))
+    try:
+        now = clips.fingerprint(root / source.path)
+    except OSError:
+        return False
+    wanted = [list(stretch) for stretch in source.keep]
+    return facts is not None and facts["wanted"] == wanted and now.items() <= facts.items()
