@@ -80,7 +80,7 @@ def _base() -> ConfigDict:
                 "checkpoint_every": 1_000,
                 "preview_every": 2_000,
                 "eval_windows": 256,
-                "shard_parameters": False,
+                "shards": 1,
             },
         }
     )

@@ -105,7 +105,8 @@ def _train(commands) -> None:
 
 
 def _run_train(args: argparse.Namespace) -> int:
-    from lipjax.build import load_config, train
+    from lipjax.config_files import load_config
+    from lipjax.jobs import train
 
     config = load_config(args.config, args.overrides)
     train(config, args.workdir, start=args.start)
@@ -130,7 +131,7 @@ def _eval(commands) -> None:
 
 
 def _run_eval(args: argparse.Namespace) -> int:
-    from lipjax.build import evaluate_workdir
+    from lipjax.jobs import evaluate_workdir
 
     evaluate_workdir(
         args.workdir, split=args.split, corpus=args.corpus, clips=args.clips, out=args.out
@@ -155,7 +156,7 @@ def _generate(commands) -> None:
 
 
 def _run_generate(args: argparse.Namespace) -> int:
-    from lipjax.build import load_speaker
+    from lipjax.jobs import load_speaker
     from lipjax.generate import generate, generate_many
 
     single = (args.face, args.audio, args.out)

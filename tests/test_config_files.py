@@ -14,14 +14,14 @@ def test_overrides_keep_types():
             "--config.train.steps=7",
             "--config.optimizer.learning_rate=1",
             "--config.data.dirs=a,b/c",
-            "--config.train.shard_parameters=true",
+            "--config.data.batch_size=3",
         ],
     )
     assert config.train.steps == 7
     assert config.optimizer.learning_rate == 1.0
     assert isinstance(config.optimizer.learning_rate, float)
     assert config.data.dirs == ("a", "b/c")
-    assert config.train.shard_parameters is True
+    assert config.data.batch_size == 3
 
 
 @pytest.mark.parametrize(

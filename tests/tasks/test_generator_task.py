@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lipjax.losses import adversarial, pixel
+from lipjax.models.at_a_glance import Generator
+from lipjax.models.discriminators import Discriminator, SoundStream, VideoStream
+from lipjax.tasks.at_a_glance import GeneratorTask, Weights, to_unit
+
+FRAMES, CONTEXT, BANDS = 8, 2, 128
+
+
+def make_task(*, judged: bool = True, rate: float = 1.0, norm: str = "frame") -> GeneratorTask:
+    """A small task; plain gradient descent makes its updates readable."""
+    generator = Generator(
+        audio_widths=(4, 4, 8, 8, 8),
+        identity_widths=(4, 4, 8),
+        fusion_width=8,
+        residual_blocks=1,
+        decoder_widths=(8, 4),
+        final_kernel=(3, 3, 3),
+        norm=norm,
+        audio_context=CONTEXT,
+    )
+    shared = {"norm": norm, "negative_slope": 0.2}
+    discriminator = Discriminator(
+        streams=(
+            SoundStream(features=4, widths=(4, 4, 4, 4), pool=(4, 4), **shared),
+            VideoStream(
+                widths=(4, 4, 4, 4),
+                strides=((1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2)),
+                **shared,
+            ),
+        ),
+        joint_width=4,
+        **shared,
+    )
+    descent = optax.sgd(rate)
+    return GeneratorTask(
+        generator=generator,
+        discriminator=discriminator if judged else None,
+        weights=Weights(pixel=2.0, adversarial=1.0 if judged else 0.0, fake=0.5, mismatched=0.25),
+        optimizers={"generator": descent, "discriminator": descent},
+        frames=FRAMES,
+        ema_decay=0.9,
+    )
+
+
+def make_batch(size: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
+    """Mouths whose brightness follows the loudness of their sound."""
+    rng = np.random.default_rng(seed)
+    columns = (FRAMES + 2 * CONTEXT) * 4
+    loud = rng.uniform(-0.8, 0.8, (size, 2, FRAMES + 2 * CONTEXT)).repeat(4, axis=2)
+    sound = (loud[..., None] + 0.02 * rng.normal(size=(size, 2, columns, BANDS))).astype("f4")
+    level = loud[:, 0, 4 * CONTEXT : -4 * CONTEXT : 4]
+    video = np.full((size, FRAMES, 64, 64, 3), 96, np.uint8)
+    video[:, :, 24:48, 16:48] = (128 + 100 * level).astype(np.uint8)[:, :, None, None, None]
+    identity = video[:, :1].copy()
+    identity[:, :, 24:48, 16:48] = 128
+    return {
+        "video": video,
+        "identity": identity,
+        "log_mel": sound[:, 0],
+        "wrong_log_mel": sound[:, 1],
+    }
+
+
+@pytest.fixture(scope="module")
+def stepped():
+    task, batch = make_task(rate=1e-2), make_batch()
+    state = task.init(jax.random.key(0), batch, {})
+    new, metrics = jax.jit(task.train_step)(state, batch)
+    return task, batch, state, new, metrics
+
+
+def test_one_forward_gives_each_player_the_gradient_of_its_own_loss(stepped):
+    """Against the losses written out one by one, with the fake clips held fixed for the judge."""
+    task, batch, state, new, metrics = stepped
+    video, identity = to_unit(batch["video"]), to_unit(batch["identity"])[:, 0]
+    heard = slice(4 * CONTEXT, -4 * CONTEXT)
+    right, wrong = batch["log_mel"][:, heard], batch["wrong_log_mel"][:, heard]
+
+    def generate(params):
+        return task.generator.apply({"params": params}, identity, batch["log_mel"], train=True)[0]
+
+    def judge(params, sound, clip):
+        return task.discriminator.apply({"params": params}, sound, {"video": clip}, train=True)
+
+    def generator_loss(params):
+        fake = generate(params)
+        fooled = adversarial.real(judge(state.params["discriminator"], right, fake))
+        return 2.0 * pixel.l1(fake, video).mean() + fooled.mean()
+
+    def discriminator_loss(params):
+        fake = jax.lax.stop_gradient(generate(state.params["generator"]))
+        return (
+            adversarial.real(judge(params, right, video)).mean()
+            + 0.5 * adversarial.fake(judge(params, right, fake)).mean()
+            + 0.25 * adversarial.fake(judge(params, wrong, video)).mean()
+        )
+
+    for name, loss in (("generator", generator_loss), ("discriminator", discriminator_loss)):
+        value, gradient = jax.jit(jax.value_and_grad(loss))(state.params[name])
+        np.testing.assert_allclose(metrics[f"{name}_loss"], value, rtol=1e-5)
+        expected = jax.tree.map(lambda p, g: p - 1e-2 * g, state.params[name], gradient)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
+            new.params[name],
+            expected,
+        )
+
+
+def test_a_step_with_a_non_finite_number_changes_nothing_but_the_count(stepped):
+    task, batch, state, _, _ = stepped
+    bad = {**batch, "log_mel": np.full_like(batch["log_mel"], np.nan)}
+    new, metrics = jax.jit(task.train_step)(state, bad)
+    assert not np.isfinite(metrics["pixel"])
+    assert int(new.skipped) == 1 and int(new.step) == 1
+    jax.tree.map(np.testing.assert_array_equal, new.params, state.params)
+    jax.tree.map(np.testing.assert_array_equal, new.ema, state.ema)
+
+
+def test_the_mouth_learns_to_follow_its_sound():
+    task = dataclasses.replace(
+        make_task(), optimizers=dict.fromkeys(("generator", "discriminator"), optax.adam(4e-3))
+    )
+    batch = make_batch(8)
+    state = task.init(jax.random.key(1), batch, {})
+    step, score = jax.jit(task.train_step), jax.jit(task.eval_step)
+    before = float(score(state, batch)["l1"].mean())
+    for number in range(60):
+        state, metrics = step(state, make_batch(8, seed=number))
+    after = {name: float(v.mean()) for name, v in score(state, make_batch(8, seed=999)).items()}
+    assert after["l1"] < 0.4 * before
+    assert after["l1"] < 0.8 * after["l1_still_picture"]
+    assert after["l1"] < 0.7 * after["l1_wrong_sound"]
+    assert float(metrics["d_mismatched"]) < np.log(2) + 0.1
+
+
+def test_pixel_loss_alone_trains_without_a_judge():
+    task, batch = make_task(judged=False, rate=1e-2, norm="batch"), make_batch()
+    state = task.init(jax.random.key(0), batch, {})
+    assert set(state.params) == {"generator"}
+    new, metrics = jax.jit(task.train_step)(state, batch)
+    assert set(metrics) == {"pixel", "generator_loss", "generator_gradient"}
+    np.testing.assert_allclose(metrics["generator_loss"], 2.0 * metrics["pixel"], rtol=1e-6)
+    moved = jax.tree.map(
+        lambda a, b: bool(jnp.any(a != b)), new.stats["generator"], state.stats["generator"]
+    )
+    assert all(jax.tree.leaves(moved)), "batch statistics must follow the data"
