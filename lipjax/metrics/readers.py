@@ -126,12 +126,12 @@ def choose_reader(corpus: Corpus, size: int) -> tuple[Reader, dict[str, object]]
         The reader, and what the report says of it: name and `Trial`.
 
     Raises:
-        CorpusError: dlib cannot read these faces and there is no train split to fit on.
+        CorpusError: the corpus has no landmarks.
     """
     split = "train" if "train" in corpus.splits else corpus.splits[0]
-    clips = corpus.clips(split)
-    spread = np.unique(np.linspace(0, len(clips) - 1, _TRIAL_CLIPS).astype(int))
-    trial_clips = [clips[int(i)] for i in spread]
+    clips, speakers = corpus.clips(split), corpus.index(split).speaker
+    tried = np.unique(np.linspace(0, len(clips) - 1, _TRIAL_CLIPS).astype(int))
+    trial_clips = [clips[int(i)] for i in tried]
     why = "dlib is not installed"
     try:
         trial = try_reader(read_with_dlib, trial_clips, size)
@@ -140,20 +140,13 @@ def choose_reader(corpus: Corpus, size: int) -> tuple[Reader, dict[str, object]]
         why = f"dlib's error on real crops is LMD {trial.lmd:.2f}, r {trial.r:.2f}"
     except (ConfigError, ImportError) as error:
         logging.info("dlib cannot read lips here: %s", error)
-    if split != "train":
-        raise CorpusError(
-            f"{corpus.directory}: {why}, and there is no train split to fit another reader on"
-        )
     # The reader that is reported has not seen the trial's speakers (or, if there are no others,
     # its clips); the one that is used has.
-    index = corpus.index(split)
-    tried = {str(index.speaker[i]) for i in spread}
-    others = tried < set(index.speaker.tolist())
-    hidden = [i for i in range(len(clips)) if others and index.speaker[i] in tried]
-    without = PixelReader(_fitted(corpus, leave_out=frozenset(hidden or spread.tolist())))
-    trial = try_reader(without, trial_clips, size)
-    name = f"ridge regression from pixels, fitted on the train split ({why})"
-    return PixelReader(_fitted(corpus)), {"name": name, **_facts(trial)}
+    same = np.flatnonzero(np.isin(speakers, speakers[tried]))
+    hidden = tried if len(same) == len(clips) else same
+    trial = try_reader(PixelReader(_fitted(corpus, split, hidden.tolist())), trial_clips, size)
+    name = f"ridge regression from pixels, fitted on {split} ({why})"
+    return PixelReader(_fitted(corpus, split, [])), {"name": name, **_facts(trial)}
 
 
 def _facts(trial: Trial) -> dict[str, float]:
@@ -164,17 +157,17 @@ def _facts(trial: Trial) -> dict[str, float]:
     }
 
 
-def _fitted(corpus: Corpus, *, leave_out: frozenset[int] = frozenset()) -> LinearPredictor:
+def _fitted(corpus: Corpus, split: str, leave_out: list[int]) -> LinearPredictor:
     """Fits the regression on real crops and on degraded copies of them, and caches it."""
-    chosen, seconds = sample(corpus, "train", _FIT_SECONDS)
-    chosen = [i for i in chosen if i not in leave_out] or chosen
-    index = corpus.index("train")
-    key = [_VERSION, _SIDE, _SPREAD, [str(index.id[i]) for i in chosen], corpus.settings]
+    chosen, seconds = sample(corpus, split, _FIT_SECONDS)
+    chosen = [i for i in chosen if i not in set(leave_out)] or chosen
+    index = corpus.index(split)
+    key = [_VERSION, split, _SIDE, _SPREAD, [str(index.id[i]) for i in chosen], corpus.settings]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     path = corpus.directory / "fits" / f"reader-{digest}.npz"
     if path.is_file():
         return LinearPredictor.load(path, seconds)
-    clips = corpus.clips("train")
+    clips = corpus.clips(split)
     features, targets = [], []
     for i in chosen:
         clip = clips[i]
