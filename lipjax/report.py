@@ -3,7 +3,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -149,23 +148,17 @@ def side_by_side_frames(example: Example) -> Iterator[UInt8[np.ndarray, "H W 3"]
 
 
 def training_parts(workdir: Path) -> Iterator[str]:
-    """Yields the training curves of a run, one plot per quantity, train and eval together."""
-    plots: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    """Yields the training curves of a run: one plot per quantity, "eval/l1" drawn with "l1"."""
+    plots: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in read_metrics(Path(workdir)):
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
-                x, y = _curve(plots, name)
-                x.append(row["step"])
-                y.append(value)
+                quantity = name.removeprefix("eval/").removeprefix("train/")
+                curve = plots.setdefault(quantity, {}).setdefault(name, [])
+                curve.append((row["step"], value))
     if plots:
         yield page.heading("Training curves")
     for quantity, curves in sorted(plots.items()):
-        arrays: dict[str, Any] = {n: (np.array(x), np.array(y)) for n, (x, y) in curves.items()}
+        arrays = {name: tuple(np.array(curve, float).T) for name, curve in curves.items()}
         drawn = draw.line_plot(arrays, title=quantity, x_label="step")
         yield page.picture(drawn, caption=quantity)
-
-
-def _curve(plots: dict, name: str) -> tuple[list[float], list[float]]:
-    """The curve of a logged name: "eval/l1" is drawn with "l1"."""
-    quantity = name.removeprefix("eval/").removeprefix("train/")
-    return plots.setdefault(quantity, {}).setdefault(name, ([], []))
