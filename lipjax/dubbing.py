@@ -57,7 +57,7 @@ class VideoToDub:
                 f"{path}: no face found in any of {self._length} frames; give a video in which a "
                 "face looks into the camera, or landmarks beside it"
             )
-        self._transforms = _transforms_by_shot(followed, needs)
+        self._transforms = transforms_by_shot(followed, needs)
         chosen = identity_frame(followed)
         frame = next(itertools.islice(read_video(path, fps=fps), chosen, None))
         self.identity = crops.warp(frame.image, self._transforms[chosen], needs.mouth_size)
@@ -126,7 +126,7 @@ def identity_frame(followed: Track) -> int:
     return int(candidates[np.argmin(np.abs(opening - rest))])
 
 
-def _transforms_by_shot(followed: Track, needs: Needs) -> Float[np.ndarray, "V 2 3"]:
+def transforms_by_shot(followed: Track, needs: Needs) -> Float[np.ndarray, "V 2 3"]:
     """Source to crop for each frame; nothing is smoothed across a cut."""
     length = len(followed.status)
     transforms = np.tile(np.eye(2, 3), (length, 1, 1))

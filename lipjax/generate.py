@@ -2,6 +2,7 @@
 """Speech and a picture or video in, a talking video out."""
 
 import csv
+import importlib.util
 import json
 import math
 import os
@@ -70,6 +71,7 @@ def generate(
     needs = speaker.needs
     if needs.text:
         raise ConfigError("this speaker also needs the words, which generate cannot give it")
+    _check_installed()
     check_paths(face, audio, out, report)
     sound = _spoken(face, audio)
     frames = max(1, math.ceil(round(sound.duration * needs.fps, 3)))
@@ -204,6 +206,12 @@ def check_paths(face: Path, audio: Path, out: Path, report: str | os.PathLike | 
             raise ConfigError(f"{path}: there is no folder {folder}; make it first")
         if path.is_dir() or not os.access(folder, os.W_OK):
             raise ConfigError(f"{path}: cannot be written; choose another place")
+
+
+def _check_installed() -> None:
+    for module, package in (("av", "PyAV"), ("cv2", "OpenCV")):
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(f"making videos needs {package}: pip install 'lipjax[media]'")
 
 
 def _spoken(face: Path, audio: Path) -> Sound:
