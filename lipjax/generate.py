@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech and a picture or video in, a talking video out."""
 
-import csv
 import importlib.util
 import json
 import math
@@ -14,9 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lipjax.errors import ConfigError, LipjaxError, MediaError, nearest
+from lipjax.errors import ConfigError, LipjaxError, MediaError
 from lipjax.media.audio import Sound, level_gain, read_sound, speech_level, to_float
 from lipjax.media.video import probe, write_video
+from lipjax.pairs import read_pairs
 from lipjax.speakers.contract import Speaker
 from lipjax.speakers.stream import Stream
 from lipjax.talks import Clock, Progress, Talk, Talks, show_progress
@@ -45,7 +45,7 @@ def generate(
     """Makes a picture or video say something.
 
     The video is as long as the sound: a video to dub ends with it, or is played back and forth.
-    Pictures are streamed, so memory grows with the sound only (0.1 MB per second).
+    Pictures are streamed, so memory grows with the sound only (less than 1 MB per second).
 
     Args:
         speaker: the system.
@@ -125,7 +125,7 @@ def generate_many(
         ConfigError: the list cannot be read or lacks a column.
     """
     pairs = Path(pairs)
-    rows = _rows(pairs)
+    rows = read_pairs(pairs)
     made, failed, written = [], [], set()
     for number, (line, row) in enumerate(rows, start=1):
         shown = None
@@ -162,29 +162,6 @@ def generate_many(
     if report is not None:
         Path(report).write_text(json.dumps(talks.as_dict(), indent=1) + "\n", encoding="utf-8")
     return talks
-
-
-def _rows(pairs: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line in the file, column -> text) of a list, blank rows left out."""
-    try:
-        text = pairs.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{pairs}: the list cannot be read ({error})") from None
-    reader = csv.DictReader(text.splitlines(), restval="", skipinitialspace=True)
-    names = [name.strip() for name in reader.fieldnames or ()]
-    for name in ("face", "audio", "out"):
-        if name not in names:
-            raise ConfigError(
-                f"{pairs}: the first line must name the columns face, audio and out; "
-                f"{name!r} is missing" + (nearest(name, names) if names else "")
-            )
-    reader.fieldnames = names
-    rows = []
-    for row in reader:
-        plain = {name: (row[name] or "").strip() for name in names}
-        if any(plain.values()):
-            rows.append((reader.line_num, plain))
-    return rows
 
 
 def check_paths(face: Path, audio: Path, out: Path, report: str | os.PathLike | None) -> None:

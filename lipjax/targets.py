@@ -29,8 +29,9 @@ MAX_SIDE = 1280
 """Longest side of the video made of a photo, pixels; larger photos are scaled down."""
 WATCHABLE = 256
 """A mouth crop is enlarged by a whole factor to at least this side, pixels."""
-SQUARE = 1.1
-"""A picture without a face whose sides differ by less than this factor is a mouth crop."""
+SQUARE, SMALL = 1.1, 384
+"""A picture without a face is taken for a mouth crop if its sides differ by no more than this
+factor and have no more than so many pixels."""
 
 
 @runtime_checkable
@@ -135,7 +136,7 @@ def open_target(
         needs: of the speaker.
         frames: that will be made.
         kind: "mouth", "face", "video", or "auto": by the file's name a video, else a picture; a
-            roughly square picture without a face is a mouth crop.
+            small and roughly square picture without a face is a mouth crop.
         landmarks: backend that finds faces.
         tick: called while a video is tracked.
 
@@ -159,9 +160,13 @@ def open_target(
         return MouthCrop(image, needs)
     try:
         return FacePhoto(image, path, needs, landmarks)
-    except FaceNotFoundError:
-        if kind == "face" or max(image.shape[:2]) > SQUARE * min(image.shape[:2]):
+    except FaceNotFoundError as error:
+        longer, shorter = max(image.shape[:2]), min(image.shape[:2])
+        if kind == "face":
             raise
+        if longer > SMALL or longer > SQUARE * shorter:
+            hint = "if it is a mouth crop, say that the kind of face is 'mouth'"
+            raise FaceNotFoundError(f"{error}; {hint}") from None
     target = MouthCrop(image, needs)
     target.notes = ("no face found in the square picture: it was taken for a mouth crop",)
     return target

@@ -227,6 +227,10 @@ def test_no_face_is_found_out_before_the_network_runs(tmp_path):
     audio, speaker = make_wav(tmp_path, 0.4), UnusedSpeaker(needs())
     with pytest.raises(FaceNotFoundError, match="wide.png"):
         generate(speaker, {}, face=face, audio=audio, out=tmp_path / "o.mp4")
+    large = save(tmp_path / "large.png", np.asarray(Image.fromarray(picture()).resize((600, 600))))
+    np.save(tmp_path / "large.landmarks.npy", np.full((1, 68, 2), np.nan, np.float32))
+    with pytest.raises(FaceNotFoundError, match="'mouth'"):
+        generate(speaker, {}, face=large, audio=audio, out=tmp_path / "o.mp4")
     video = make_video(tmp_path, 5, missing=range(5))
     with pytest.raises(FaceNotFoundError, match="any of 5 frames"):
         generate(speaker, {}, face=video, audio=audio, out=tmp_path / "o.mp4")

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from lipjax.errors import MediaError
+from lipjax.errors import ConfigError, MediaError
 from lipjax.speakers.contract import Speaker
 
 SILENCE = -1.0
@@ -62,7 +62,12 @@ class Chunks:
                 `target` over and over.
             before: columns of real sound before the first frame; silence without them.
             chunk: frames per step instead of the speaker's own: fewer come sooner and cost more.
+
+        Raises:
+            ConfigError: `chunk` is less than 1.
         """
+        if chunk is not None and chunk < 1:
+            raise ConfigError(f"chunk={chunk} frames per step; at least 1")
         needs = speaker.needs
         self._speaker, self._params, self._needs = speaker, params, needs
         # A window must start where a column starts, or it would hear other columns.

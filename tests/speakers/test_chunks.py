@@ -154,5 +154,7 @@ def test_needs_refuse_what_cannot_be():
     assert Needs(log_mel=LogMel(hop=200), mouth_size=8).columns_per_frame == Fraction(16, 5)
     with pytest.raises(ConfigError, match="'photo'"):
         needs(target="photo")
+    with pytest.raises(ConfigError, match="chunk=0"):
+        speak(ConvSpeaker(needs()), ConvSpeaker.params(), face(), sound_of(3), chunk=0)
     with pytest.raises(ConfigError, match="reach=-1"):
         needs(reach=-1)
