@@ -28,11 +28,11 @@ from lipjax.metrics.readers import choose_reader
 from lipjax.metrics.results import Evaluation, Example
 from lipjax.metrics.stage import Reader, rescaled, stage_of
 
-Speak = Callable[[Clip, UInt8[np.ndarray, "S S 3"], Clip], UInt8[np.ndarray, "T S S 3"]]
+Speak = Callable[[Clip, UInt8[np.ndarray, "S S 3"], Clip], UInt8[np.ndarray, "T S S 3"] | None]
 """speak(clip, identity, sound) -> the clip's frames, made from one picture and one sound.
 
 `sound` is the clip whose sound is to be spoken, with the frames of `clip`: `clip` itself, or a
-copy of it with another clip's sound or with silence.
+copy of it with another clip's sound or with silence. None leaves the row out.
 """
 
 _COMPARED = (
@@ -202,7 +202,10 @@ def _job(
         if predictor is not None:
             points[rows.LINEAR_WRONG] = predictor(sounds[rows.MODEL_WRONG], size)
     for row, sound in sounds.items() if speak is not None else ():
-        made = np.asarray(speak(clip, identity, sound))
+        made = speak(clip, identity, sound)
+        if made is None:
+            continue
+        made = np.asarray(made)
         if made.shape != truth.shape or made.dtype != np.uint8:
             raise ConfigError(
                 f"clip {clip.id}: the system made {made.dtype} {made.shape}, "

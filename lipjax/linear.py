@@ -21,11 +21,11 @@ from lipjax.media.audio import LogMel, Sound, level_gain
 from lipjax.media.log_mel import log_mel_of
 from lipjax.metrics.landmarks import MOUTH
 
-SETTINGS = LogMel(bands=40)
+SETTINGS = LogMel(bands=40, floor_db=-100.0)
 REACH = 5
 MAX_SECONDS = 600.0
 _PENALTIES = tuple(10.0**power for power in range(-3, 3))
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
