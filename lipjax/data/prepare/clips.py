@@ -54,8 +54,8 @@ def stage(
     with staging.staging(staging.staged_path(folder, source.path)) as (writer, finish):
         try:
             facts["sha256"] = _digest(path, beat)
-            for clip, start in _clips(path, source, settings, facts, beat):
-                writer.add(clip, start=start)
+            for clip, aside in _clips(path, source, settings, facts, beat):
+                writer.add(clip, aside)
                 facts["kept_seconds"] += clip.num_frames / clip.fps
                 facts["kept_clips"] += 1
             if not facts["kept_clips"] and not facts["reason"]:
@@ -99,8 +99,8 @@ def _digest(path: Path, beat: Beat) -> str:
 
 def _clips(
     path: Path, source: Source, settings: PrepareSettings, facts: dict[str, Any], beat: Beat
-) -> Iterator[tuple[Clip, float]]:
-    """Makes clips, with their start in seconds, in order of time; fills in the facts."""
+) -> Iterator[tuple[Clip, dict[str, float]]]:
+    """Makes clips in order of time, with what packing asks beside them; fills in the facts."""
     info = video.probe(path)
     facts |= {"fps": info.fps, "width": info.width, "height": info.height}
     facts |= {"duration": info.duration}
@@ -114,19 +114,10 @@ def _clips(
     facts["sound_level"] = _level(audio.to_float(sound.samples), sound.rate)
     facts["sound_starts"] = sound.start - info.start
 
-    def frames(stop: float) -> Iterator[video.Frame]:
-        for number, frame in enumerate(video.read_video(path, fps=settings.fps)):
-            if number >= stop:
-                return
-            if number % _BEAT_EVERY == 0:
-                beat(_BEAT_EVERY)
-            yield frame
-
     end = max((stop for _, stop in source.keep), default=math.inf)
     facts["reason"] = "no picture"
-    track = faces.track(
-        frames(end * settings.fps), faces.load_backend(settings.landmarks, video=path)
-    )
+    backend = faces.load_backend(settings.landmarks, video=path)
+    track = faces.track(_frames(path, settings.fps, end * settings.fps, beat), backend)
     facts["reason"] = ""
     total = len(track.status)
     heard = (sound.start - info.start - _NO_SOUND, sound.end - info.start + _NO_SOUND)
@@ -147,11 +138,13 @@ def _clips(
         max_seconds=settings.max_seconds,
         min_frames=settings.min_frames,
     )
-    again = enumerate(frames(plan[-1].stop if plan else 0))
+    if not plan:
+        return
+    again = enumerate(_frames(path, settings.fps, float(plan[-1].stop), beat))
     for number, segment in enumerate(plan):
         name = source.id if len(plan) == 1 else f"{source.id}-{number:03d}"
         pictures = (frame for position, frame in again if position >= segment.start)
-        clip = _clip(name, source, settings, track, segment, pictures, sound, info.start)
+        clip, margin = _clip(name, source, settings, track, segment, pictures, sound, info.start)
         clip = dataclasses.replace(
             clip,
             source_sha256=facts["sha256"],
@@ -160,7 +153,25 @@ def _clips(
         if clip.sound_level < SILENCE_DB:
             facts["silent_clips"] += 1
         else:
-            yield clip, segment.start / settings.fps
+            seconds = clip.num_frames / clip.fps
+            yield (
+                clip,
+                {
+                    "start": segment.start / settings.fps,
+                    "seconds": seconds,
+                    "lag_margin": margin,
+                },
+            )
+
+
+def _frames(path: Path, fps: float, stop: float, beat: Beat) -> Iterator[video.Frame]:
+    """Decodes the frames before number `stop`."""
+    for number, frame in enumerate(video.read_video(path, fps=fps)):
+        if number >= stop:
+            return
+        if number % _BEAT_EVERY == 0:
+            beat(_BEAT_EVERY)
+        yield frame
 
 
 def _count(
@@ -194,8 +205,8 @@ def _clip(
     pictures: Iterator[video.Frame],
     sound: audio.Sound,
     video_start: float,
-) -> Clip:
-    """Makes the clip of one segment; takes exactly its frames from `pictures`."""
+) -> tuple[Clip, float]:
+    """Makes the clip of one segment, and the margin of its lag; takes its frames of `pictures`."""
     import cv2
 
     chosen = slice(segment.start, segment.stop)
@@ -223,9 +234,9 @@ def _clip(
         if span.start < end and span.end > begin
     )
     opening = lag.lip_opening(landmarks, status)
-    late, correlation = lag.estimate(opening, samples, sound.rate, start, fps=settings.fps)
+    found = lag.estimate(opening, samples, sound.rate, start, fps=settings.fps)
     spoken = samples[max(0, round(-start * sound.rate)) :][: round((end - begin) * sound.rate)]
-    return Clip(
+    clip = Clip(
         id=name,
         speaker=source.speaker,
         sentence=source.sentence,
@@ -246,9 +257,10 @@ def _clip(
         sound_start=float(start),
         sound_level=_level(audio.to_float(spoken), sound.rate),
         spans=spans,
-        lag=late,
-        lag_correlation=correlation,
+        lag=found.lag,
+        lag_correlation=found.correlation,
     )
+    return clip, found.margin
 
 
 def _level(samples: Float[np.ndarray, "n"], rate: int) -> float:

@@ -77,17 +77,18 @@ def staged_clips(
     by_path = {facts["path"]: facts for facts in told}
     for clip in clips:
         facts, row = by_path[clip.source.path], clip.row
-        believed = row["lag_correlation"] >= lag.CONFIDENT
-        late = row["lag"] if believed else usual.get(row["speaker"], 0.0)
+        clear = row["lag_correlation"] >= lag.CONFIDENT and row["aside"]["lag_margin"] >= lag.CLEAR
+        late = row["lag"] if clear else usual.get(row["speaker"], 0.0)
         off = abs(late) > _STEP
-        if off and settings.offset == "drop" and believed:
-            seconds = facts["kept_seconds"] / max(facts["kept_clips"], 1)
+        if off and settings.offset == "drop":
             facts["kept_clips"] -= 1
-            facts["kept_seconds"] -= seconds
+            facts["kept_seconds"] -= row["aside"]["seconds"]
             facts["notes"].append(f"{row['id']}: left out, sound {late:+.1f} frames off")
             if not facts["kept_clips"]:
                 facts |= {"reason": "sound out of step", "detail": f"{late:+.1f} frames"}
             continue
+        if off and settings.offset == "report":
+            facts["notes"].append(f"{row['id']}: sound {late:+.1f} frames off")
         if off and settings.offset == "shift":
             facts["notes"].append(f"{row['id']}: sound moved by {-late:+.1f} frames")
             clip = dataclasses.replace(clip, moved=late)
@@ -137,7 +138,7 @@ def pack(
             clip.row["speaker"],
             clip.row["sentence"],
             clip.source.path,
-            clip.row["start"],
+            clip.row["aside"]["start"],
             clip.source.split,
         )
         for clip in clips
@@ -160,14 +161,21 @@ def pack(
             writer.add(split, what.load())
         else:
             writer.add_record(split, readers[split].record(what[0]), what[1])
-    # The time of change says whether a staged file is fresh, nothing about the corpus.
-    lasting = [{k: v for k, v in entry.items() if k != "modified_ns"} for entry in facts]
-    text = json.dumps(sorted(lasting, key=lambda entry: entry["path"]), indent=1)
-    (target / SOURCES).write_text(text + "\n", encoding="utf-8")
+    write_sources(target, facts)
     names = writer.close({**description, "assignment": assignment})
     part = target / (_LIST + ".part")
     part.write_text(json.dumps([SOURCES, *names]))
     part.replace(target / _LIST)
+
+
+def write_sources(directory: Path, facts: Sequence[dict[str, Any]]) -> None:
+    """Writes the facts of all videos that need not be looked at again."""
+    # The time of change says whether a staged file is fresh, nothing about the corpus.
+    lasting = [{k: v for k, v in entry.items() if k != "modified_ns"} for entry in facts]
+    text = json.dumps(sorted(lasting, key=lambda entry: entry["path"]), indent=1)
+    part = directory / (SOURCES + ".part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(directory / SOURCES)
 
 
 def move_in(out: Path, work: Path) -> None:

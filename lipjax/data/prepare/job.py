@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,8 +93,8 @@ def prepare(
     notes = list(scan.notes)
     if settings.limit_seconds is not None:
         notes.append(f"used at most {settings.limit_seconds:g} seconds of video, as asked")
+    lasting = [entry for entry in facts if entry["reason"] not in _PASSING]
     if packable:
-        lasting = [entry for entry in facts if entry["reason"] not in _PASSING]
         finish.pack(
             work,
             packable,
@@ -104,13 +105,17 @@ def prepare(
             cut=cut,
         )
         finish.move_in(out, work)
+    elif existing:
+        finish.write_sources(out, lasting)
+        shutil.rmtree(work)
     corpus = open_corpus(out) if packable or existing else None
     report = make_report(out, corpus, facts, notes=notes, record=record)
     if corpus is None:
         reasons = Counter(entry["reason"] for entry in facts)
         told_reasons = ", ".join(f"{count} x {name}" for name, count in reasons.most_common())
         raise CorpusError(
-            f"{videos}: none of {len(facts)} videos gave a clip ({told_reasons}); "
+            f"{videos}: none of {len(facts)} videos gave a clip ({told_reasons}); the first: "
+            f"{facts[0]['path']}: {facts[0]['detail'] or facts[0]['reason']}; "
             f"see {out / 'report.html'}"
         )
     return report
@@ -179,7 +184,9 @@ def _stretches(
         lengths.setdefault(source.path, _duration(scan.root / source.path))
     order = [(source.path, lengths[source.path]) for source in sources]
     cut = splits.time_cut(order, longest=settings.max_seconds)
-    if cut is None:
+    shortest = settings.min_frames / settings.fps
+    total = sum(lengths[source.path] for source in sources)
+    if cut is None or (cut[1] > 0 and min(cut[1] - _GAP, total - cut[1]) < shortest):
         return sources, None
     result = []
     for position, source in enumerate(sources):

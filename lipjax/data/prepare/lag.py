@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int16, Integer
@@ -12,9 +13,12 @@ from lipjax.data.schema import MISSING
 MAX_LAG = 12
 """Frames searched to either side."""
 CONFIDENT = 0.4
-"""Correlation from which one clip's lag is believed."""
+"""Correlation from which a clip has a say in its speaker's lag."""
+CLEAR = 0.2
+"""Margin from which one clip's own lag is believed: 2 % of such clips of GRID are mistaken."""
 _STEP = 0.5
-_WINDOW = 0.12  # seconds of the loudness window: longer than a phone, shorter than a syllable
+_WINDOW = 0.06  # seconds of the loudness window
+_PRIOR = 0.005  # of the score per frame: small lags are likelier
 _RANGE_DB = 50.0
 _FEWEST = 20  # frames that must take part
 
@@ -60,6 +64,20 @@ def loudness(
     return np.where(inside, np.maximum(level, level[inside].max() - _RANGE_DB), np.nan)
 
 
+class Estimate(NamedTuple):
+    """How far the sound lies from the lips.
+
+    Attributes:
+        lag: frames by which the sound comes late; NaN if unknown.
+        correlation: height of the peak; NaN if unknown.
+        margin: how far the peak stands above any more than 3 frames away.
+    """
+
+    lag: float
+    correlation: float
+    margin: float
+
+
 def estimate(
     opening: Float[np.ndarray, "T"],
     sound: Int16[np.ndarray, "samples"],
@@ -67,11 +85,12 @@ def estimate(
     sound_start: float,
     *,
     fps: float,
-) -> tuple[float, float]:
+) -> Estimate:
     """Finds by how many frames the sound comes later than the lips.
 
-    The correlation of lip opening and loudness is taken at lags of half frames within 12 frames;
-    the peak is refined by a parabola.
+    Three correlations are weighed at lags of half frames within 12 frames: lip opening with
+    loudness, their changes, and the speed of the lips with loudness. The first alone is often
+    mistaken by a syllable. The peak is refined by a parabola.
 
     Args:
         opening: per frame, NaN where unknown.
@@ -81,23 +100,46 @@ def estimate(
         fps: frames per second.
 
     Returns:
-        Lag in frames (positive: the sound is late) and the correlation there; NaN, NaN where
-        nothing moves, nothing sounds or too little is known.
+        The lag in frames, positive if the sound is late; NaN where nothing moves, nothing sounds
+        or too little is known.
     """
+    known = np.flatnonzero(np.isfinite(opening))
     lags = np.arange(-MAX_LAG, MAX_LAG + _STEP / 2, _STEP)
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    if len(known) < min(_FEWEST, len(opening)) or len(known) < 2:
+        return unknown
     frames = (np.arange(len(opening)) + 0.5) / fps
     levels = loudness(sound, rate, frames[None] + lags[:, None] / fps - sound_start)
-    scores = np.array([_correlation(opening, level) for level in levels])
-    if not np.isfinite(scores).any():
-        return math.nan, math.nan
-    best = int(np.nanargmax(scores))
+    filled = np.interp(np.arange(len(opening)), known, opening[known])
+    change = np.gradient(_smooth(filled, 0.8))
+    speed = _smooth(np.abs(np.gradient(filled)), 1.5)
+    scores = np.array(
+        [
+            0.5 * _correlation(filled, level)
+            + 0.25 * _correlation(change, np.gradient(level))
+            + 0.25 * _correlation(speed, level)
+            for level in levels
+        ]
+    )
+    likely = scores - _PRIOR * np.abs(lags)
+    if not np.isfinite(likely).any():
+        return unknown
+    best = int(np.nanargmax(likely))
     lag, peak = lags[best], scores[best]
+    rivals = likely[(np.abs(lags - lag) > 3) & np.isfinite(likely)]
+    margin = float(likely[best] - rivals.max()) if len(rivals) else 0.0
     if 0 < best < len(lags) - 1:
-        before, after = scores[best - 1], scores[best + 1]
-        bend = before - 2 * peak + after
+        before, after = likely[best - 1], likely[best + 1]
+        bend = before - 2 * likely[best] + after
         if np.isfinite(bend) and bend < 0:
             lag += _STEP * 0.5 * (before - after) / bend
-    return float(lag), float(peak)
+    return Estimate(float(lag), float(peak), margin)
+
+
+def _smooth(values: np.ndarray, deviation: float) -> np.ndarray:
+    reach = math.ceil(4 * deviation)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    return np.convolve(np.pad(values, reach, "edge"), kernel / kernel.sum(), "valid")
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
@@ -110,8 +152,8 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def typical(lags: Sequence[float], correlations: Sequence[float]) -> float:
-    """Returns the median lag of the clips whose lag is believed, NaN if fewer than three are."""
-    believed = [
+    """Returns the median lag of the clips that have a say, NaN if fewer than three are."""
+    heard = [
         lag for lag, r in zip(lags, correlations, strict=True) if r >= CONFIDENT
     ]  # NaN compares as false
-    return float(np.median(believed)) if len(believed) >= 3 else math.nan
+    return float(np.median(heard)) if len(heard) >= 3 else math.nan

@@ -221,8 +221,8 @@ def _lag_parts(rows: Sequence[dict[str, Any]]) -> list[str]:
     believed = [row["lag"] for row in rows if row["lag_correlation"] >= lag.CONFIDENT]
     text = (
         f"Lip opening and loudness agree well enough to tell in {len(believed)} of {len(rows)} "
-        "clips. Positive: the sound comes late. One clip's lag is uncertain by a frame or two and "
-        "can be off by a syllable; a speaker's is not."
+        "clips. Positive: the sound comes late. One short clip's lag can be off by a syllable; "
+        "the median over a speaker's clips is not."
     )
     parts = [page.paragraph(text, note=True)]
     if believed:

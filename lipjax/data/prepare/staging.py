@@ -30,9 +30,9 @@ class StagedWriter:
         self._archive = archive
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, clip: Clip, *, start: float) -> None:
-        """Appends a clip that begins `start` seconds after the video does."""
-        row: dict[str, Any] = {"start": start}
+    def add(self, clip: Clip, aside: dict[str, float]) -> None:
+        """Appends a clip and numbers that packing asks for beside it."""
+        row: dict[str, Any] = {"aside": aside}
         for field in dataclasses.fields(clip):
             value = getattr(clip, field.name)
             if isinstance(value, np.ndarray):
@@ -89,7 +89,7 @@ def staged_clip(path: Path, position: int, row: dict[str, Any], **changes: Any) 
         row: its entry in `staged_facts(path)["clips"]`.
         changes: fields that get another value.
     """
-    values = {name: value for name, value in row.items() if name != "start"}
+    values = {name: value for name, value in row.items() if name != "aside"}
     values = {**values, "spans": tuple(Span(*span) for span in row["spans"])}
     with zipfile.ZipFile(path) as archive:
         for field in dataclasses.fields(Clip):
