@@ -92,6 +92,24 @@ def mean_mouth(
     return still
 
 
+def on_mean_mouth(
+    predicted: Float[np.ndarray, "T 68 2"],
+    mean: Float[np.ndarray, "T 68 2"],
+    scored: Bool[np.ndarray, "T"],
+) -> Float[np.ndarray, "T 68 2"]:
+    """A predicted motion on the clip's own mean mouth.
+
+    Sound does not tell the shape of a face. So the linear predictor gets the same mean mouth
+    as the row `MEAN_MOUTH`, and the two differ in the motion alone.
+
+    Args:
+        predicted: landmarks whose own mean over `scored` is taken off.
+        mean: the clip's mean mouth (`mean_mouth`).
+        scored: frames that make the mean.
+    """
+    return (predicted - predicted[scored].mean(axis=0) + mean).astype(predicted.dtype)
+
+
 def partner(index: ClipIndex, clip: int) -> int | None:
     """The clip that lends its sound, mouth and picture: same speaker, another sentence.
 

@@ -114,7 +114,11 @@ def _collect(reader: Reader, job: Job, futures: Mapping[str, concurrent.futures.
 def _finished(job: Job, readings: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Job:
     for row, (points, sharpness) in readings.items():
         job.points[row], job.sharpness[row] = points, sharpness
-    job.points[rows.MEAN_MOUTH] = rows.mean_mouth(job.points[rows.TRUTH], job.scored)
+    still = rows.mean_mouth(job.points[rows.TRUTH], job.scored)
+    job.points[rows.MEAN_MOUTH] = still
+    for row in (rows.LINEAR, rows.LINEAR_WRONG):
+        if row in job.points:
+            job.points[row] = rows.on_mean_mouth(job.points[row], still, job.scored)
     return job
 
 

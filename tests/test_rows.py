@@ -40,6 +40,21 @@ def test_mean_mouth_is_still_and_centred():
     assert np.isnan(still[:, :48]).all()
 
 
+def test_predicted_motion_sits_on_the_mean_mouth():
+    points, predicted = (
+        face_points(np.array([0.0, 0.2, 0.7])),
+        face_points(np.array([0.1, 0.5, 0.9])),
+    )
+    predicted[:, 48:60, 0] *= 1.5  # a face of another shape that moves as much
+    scored = np.ones(3, bool)
+    mean = rows.mean_mouth(points, scored)
+    moved = rows.on_mean_mouth(predicted, mean, scored)
+    np.testing.assert_allclose(moved[:, 48:].mean(0), mean[0, 48:], atol=1e-4)
+    np.testing.assert_allclose(
+        np.diff(moved[:, 48:], axis=0), np.diff(predicted[:, 48:], axis=0), atol=1e-4
+    )
+
+
 def test_sequences_are_cut_or_begun_again():
     assert rows.of_length(np.arange(5), 3).tolist() == [0, 1, 2]
     assert rows.of_length(np.arange(3), 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
