@@ -2,20 +2,19 @@
 """From one video to its clips: decode, track, cut, align, crop; one staged file comes out."""
 
 import dataclasses
-import hashlib
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from lipjax.data.corpora import Source
+from lipjax.data.prepare import facts as facts_of
 from lipjax.data.prepare import lag, segments, staging
 from lipjax.data.prepare.settings import PrepareSettings
-from lipjax.data.schema import INTERPOLATED, MISSING, Clip, Span
+from lipjax.data.schema import MISSING, Clip, Span
 from lipjax.errors import MediaError
 from lipjax.media import audio, crops, faces, video
 
@@ -46,14 +45,14 @@ def stage(
         The facts about the source; `reason` is "" if it gave at least one clip.
     """
     path = Path(root) / source.path
-    facts = blank_facts(source)
+    facts = facts_of.blank(source)
     try:
-        facts |= fingerprint(path)
+        facts |= facts_of.fingerprint(path)
     except OSError as error:
         return {**facts, "reason": "unreadable", "detail": str(error)}
     with staging.staging(staging.staged_path(folder, source.path)) as (writer, finish):
         try:
-            facts["sha256"] = _digest(path, beat)
+            facts["sha256"] = facts_of.digest(path, beat)
             for clip, aside in _clips(path, source, settings, facts, beat):
                 writer.add(clip, aside)
                 facts["kept_seconds"] += clip.num_frames / clip.fps
@@ -64,37 +63,6 @@ def stage(
             facts |= {"reason": facts["reason"] or "unreadable", "detail": str(error)}
         finish(facts)
     return facts
-
-
-def blank_facts(source: Source) -> dict[str, Any]:
-    """Returns the facts of a source of which nothing is known but what the scan says."""
-    return {
-        "path": source.path,
-        "speaker": source.speaker,
-        "reason": "",
-        "detail": "",
-        "wanted": [list(stretch) for stretch in source.keep],
-        "seconds": 0.0,
-        "kept_seconds": 0.0,
-        "kept_clips": 0,
-        "silent_clips": 0,
-        "notes": [],
-    }
-
-
-def fingerprint(path: Path) -> dict[str, int]:
-    """Returns what tells that a file has changed: its size and time of change."""
-    state = os.stat(path)
-    return {"bytes": state.st_size, "modified_ns": state.st_mtime_ns}
-
-
-def _digest(path: Path, beat: Beat) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-            beat(0)
-    return digest.hexdigest()
 
 
 def _clips(
@@ -123,7 +91,7 @@ def _clips(
     heard = (sound.start - info.start - _NO_SOUND, sound.end - info.start + _NO_SOUND)
     usable = segments.within(source.keep, total, settings.fps)
     audible = segments.within((heard,), total, settings.fps)
-    _count(facts, track, usable, audible, settings.fps)
+    facts_of.count(facts, track, usable, audible, settings.fps)
     if (track.status == MISSING).all():
         facts["reason"] = "no face"
         return
@@ -172,28 +140,6 @@ def _frames(path: Path, fps: float, stop: float, beat: Beat) -> Iterator[video.F
         if number % _BEAT_EVERY == 0:
             beat(_BEAT_EVERY)
         yield frame
-
-
-def _count(
-    facts: dict[str, Any], track: faces.Track, usable: np.ndarray, audible: np.ndarray, fps: float
-) -> None:
-    """Notes how much of a video can be used and why the rest cannot, in seconds."""
-    status = track.status[usable]
-
-    def seconds(frames: Bool[np.ndarray, "T"]) -> float:
-        return float(np.sum(frames)) / fps
-
-    facts |= {
-        "seconds": len(status) / fps,
-        "seconds_not_asked_for": seconds(~usable),
-        "seconds_without_face": seconds(status == MISSING),
-        "seconds_interpolated": seconds(status == INTERPOLATED),
-        "seconds_without_sound": seconds(~audible[usable]),
-        "seconds_with_two_faces": seconds(track.faces[usable] > 1),
-        "shot_cuts": len(track.cuts),
-    }
-    if facts["seconds_with_two_faces"]:
-        facts["notes"].append("more than one face: the larger, steadier one was taken")
 
 
 def _clip(

@@ -14,16 +14,14 @@ from typing import Any
 from lipjax.data import corpora, splits
 from lipjax.data.corpora import Scan, Source
 from lipjax.data.prepare import clips, finish, pool
+from lipjax.data.prepare import facts as facts_of
 from lipjax.data.prepare.progress import Progress
 from lipjax.data.prepare.report import Report, make_report
 from lipjax.data.prepare.settings import PrepareSettings, check_same
 from lipjax.data.prepare.staging import staged_facts, staged_path
+from lipjax.data.prepare.stretches import choose_stretches
 from lipjax.data.reading import DESCRIPTION, Corpus, open_corpus
-from lipjax.errors import ConfigError, CorpusError, MediaError
-from lipjax.media import video
-
-_GAP = 1.0  # seconds between what is trained on and what is held out in time
-_SHORTEST = 1.0  # seconds of a video that are worth opening it for
+from lipjax.errors import ConfigError, CorpusError
 
 
 def prepare(
@@ -81,7 +79,7 @@ def prepare(
     _check_names(settings.test_speakers, scan, existing)
     cut = None
     if existing is None:
-        fresh, cut = _stretches(scan, fresh, settings)
+        fresh, cut = choose_stretches(scan, fresh, settings)
     elif settings.limit_seconds is not None:
         fresh = []  # the limit was used up when the corpus was made
     staged = _staging_folder(work, record)
@@ -155,68 +153,6 @@ def _renamed(fresh: list[Source], taken: set[str]) -> list[Source]:
     ]
 
 
-def _stretches(
-    scan: Scan, sources: list[Source], settings: PrepareSettings
-) -> tuple[list[Source], tuple[str, float] | None]:
-    """Decides which stretches are used: within the limit, and with a gap before a cut in time."""
-    speakers = {source.speaker for source in sources}
-    alone = len(sources) == 1 or (len(speakers) == 1 and "" not in speakers)
-    alone = alone and all(source.split is None for source in sources)
-    alone = alone and not settings.test_speakers
-    if not alone and settings.limit_seconds is None:
-        return sources, None
-    lengths: dict[str, float] = {}
-    if settings.limit_seconds is not None:
-        left, chosen = settings.limit_seconds, []
-        for source in _by_turns(sources):
-            if left < _SHORTEST:
-                break
-            seconds = _duration(scan.root / source.path)
-            if seconds > left:
-                source, seconds = dataclasses.replace(source, keep=((0.0, left),)), left
-            lengths[source.path] = seconds
-            left -= seconds
-            chosen.append(source)
-        sources = sorted(chosen, key=lambda source: source.path)
-    if not alone:
-        return sources, None
-    for source in sources:
-        lengths.setdefault(source.path, _duration(scan.root / source.path))
-    order = [(source.path, lengths[source.path]) for source in sources]
-    cut = splits.time_cut(order, longest=settings.max_seconds)
-    shortest = settings.min_frames / settings.fps
-    total = sum(lengths[source.path] for source in sources)
-    if cut is None or (cut[1] > 0 and min(cut[1] - _GAP, total - cut[1]) < shortest):
-        return sources, None
-    result = []
-    for position, source in enumerate(sources):
-        keep, length = source.keep, lengths[source.path]
-        following = order[position + 1][0] if position + 1 < len(order) else ""
-        if source.path == cut[0] and cut[1] > 0:
-            keep = ((0.0, max(cut[1] - _GAP, 0.0)), (cut[1], length if keep else float("inf")))
-        elif following == cut[0] and cut[1] == 0:
-            keep = ((0.0, max(length - _GAP, 0.0)),)
-        result.append(dataclasses.replace(source, keep=keep))
-    return result, cut
-
-
-def _by_turns(sources: Sequence[Source]) -> list[Source]:
-    """Orders videos so that each speaker has a turn before any has the next."""
-    turns: Counter[str] = Counter()
-    keyed = []
-    for source in sources:
-        keyed.append((turns[source.speaker], source.speaker, source.path, source))
-        turns[source.speaker] += 1
-    return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
-
-
-def _duration(path: Path) -> float:
-    try:
-        return float(video.probe(path).duration)
-    except (MediaError, OSError):
-        return 0.0  # it will be reported when its turn comes
-
-
 def _staging_folder(work: Path, record: dict[str, Any]) -> Path:
     """Makes or goes on with the folder of staged files."""
     path = work / "settings.json"
@@ -250,7 +186,7 @@ def _work(
             state.frames(result.frames)
             continue
         if isinstance(result, pool.Failure):
-            result = clips.blank_facts(source) | dataclasses.asdict(result)
+            result = facts_of.blank(source) | dataclasses.asdict(result)
         failures[source.path] = result
         state.finished(result)
         if strict and result["reason"]:
@@ -265,7 +201,7 @@ def _work(
 def _is_staged(root: Path, source: Source, staged: Path) -> bool:
     facts = staged_facts(staged_path(staged, source.path))
     try:
-        now = clips.fingerprint(root / source.path)
+        now = facts_of.fingerprint(root / source.path)
     except OSError:
         return False
     wanted = [list(stretch) for stretch in source.keep]

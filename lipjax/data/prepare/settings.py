@@ -45,6 +45,10 @@ class PrepareSettings:
             value = getattr(self, name)
             if value not in choices:
                 raise ConfigError(f"{name} {value!r} is unknown{nearest(value, choices)}")
+        for name in ("fps", "margin", "max_seconds", "limit_seconds"):
+            value = getattr(self, name)  # 25 and 25.0 are one setting
+            object.__setattr__(self, name, None if value is None else float(value))
+        object.__setattr__(self, "test_speakers", tuple(self.test_speakers))
         for name in ("fps", "mouth_size", "margin", "max_seconds", "min_frames", "limit_seconds"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
