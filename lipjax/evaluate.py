@@ -24,9 +24,9 @@ from lipjax.media.audio import Sound
 from lipjax.media.compose import paste_mouth
 from lipjax.metrics import table
 from lipjax.metrics.landmarks import mouth_width, opening
-from lipjax.metrics.readers import choose_reader
 from lipjax.metrics.results import Evaluation, Example
 from lipjax.metrics.stage import Reader, rescaled, stage_of
+from lipjax.readers import choose_reader
 
 Speak = Callable[[Clip, UInt8[np.ndarray, "S S 3"], Clip], UInt8[np.ndarray, "T S S 3"] | None]
 """speak(clip, identity, sound) -> the clip's frames, made from one picture and one sound.

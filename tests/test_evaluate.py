@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from synthetic import make_clip
 
-from lipjax import report, rows, scoring
+from lipjax import readers, report, rows, scoring
 from lipjax.errors import ConfigError, CorpusError
 from lipjax.evaluate import evaluate, spread
-from lipjax.metrics import readers, table
+from lipjax.metrics import table
 from lipjax.metrics.stage import measure, rescaled, stage_of
 
 
