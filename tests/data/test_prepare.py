@@ -184,6 +184,8 @@ def test_bad_files_are_told_and_counted(tmp_path):
     assert "lying.mp4" in (tmp_path / "out/report.html").read_text()
     with pytest.raises(CorpusError, match="x/.*strict"):
         run(tmp_path / "v", tmp_path / "strict", strict=True)
+    with pytest.raises(CorpusError, match="x/.*strict"):
+        run(tmp_path / "v", tmp_path / "out", strict=True)  # also when found in an earlier run
     shutil.rmtree(tmp_path / "v/ok")
     with pytest.raises(CorpusError, match="none of 8 videos gave a clip.*unreadable"):
         run(tmp_path / "v", tmp_path / "none")

@@ -88,6 +88,8 @@ def prepare(
     staged_paths = {facts["path"] for facts in told}
     told += [facts for path, facts in failures.items() if path not in staged_paths]
     facts = sorted([*known, *told], key=lambda entry: entry["path"])
+    if strict:
+        _refuse_bad(facts)
     notes = list(scan.notes)
     if settings.limit_seconds is not None:
         notes.append(f"used at most {settings.limit_seconds:g} seconds of video, as asked")
@@ -189,13 +191,18 @@ def _work(
             result = facts_of.blank(source) | dataclasses.asdict(result)
         failures[source.path] = result
         state.finished(result)
-        if strict and result["reason"]:
-            raise CorpusError(
-                f"{scan.root / source.path}: {result['reason']} {result['detail']}".rstrip()
-                + " (strict)"
-            )
+        if strict:
+            _refuse_bad([result])
     state.close()
     return failures
+
+
+def _refuse_bad(facts: Sequence[dict[str, Any]]) -> None:
+    """Ends the job at the first video that cannot be used."""
+    for entry in facts:
+        if entry["reason"]:
+            told = f"{entry['path']}: {entry['reason']} {entry['detail']}".rstrip()
+            raise CorpusError(f"{told} (strict: every video must be usable)")
 
 
 def _is_staged(root: Path, source: Source, staged: Path) -> bool:

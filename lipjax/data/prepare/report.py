@@ -91,15 +91,13 @@ def make_report(
     remarks = list(notes)
     if two:
         remarks.append(f"{two:.0f} seconds show more than one face: the larger, steadier is used")
-    missing = {"train", "val", "test"} - {row["split"] for row in rows}
+    missing = sorted({"train", "val", "test"} - {row["split"] for row in rows})
     if rows and missing:
-        remarks.append(f"no clips for {', '.join(sorted(missing))}: too few speakers or sentences")
+        remarks.append(f"no clips for {', '.join(missing)}: too few speakers or sentences")
+    splits = corpus.splits if corpus else ()
     report = Report(
         directory=str(out),
-        clips={
-            split: sum(row["split"] == split for row in rows)
-            for split in (corpus.splits if corpus else ())
-        },
+        clips={split: sum(row["split"] == split for row in rows) for split in splits},
         seconds_seen=float(sum(entry["seconds"] for entry in facts)),
         seconds_kept=float(sum(row["frames"] for row in rows)) / record["fps"],
         videos=len(facts),
