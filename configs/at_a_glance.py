@@ -97,8 +97,11 @@ def _released(config: ConfigDict) -> None:
             "residual_blocks": 9,
             "residual_kernel": (1, 3, 3),
             "decoder_widths": (128, 64),
+            "decoder_kernel": (3, 3, 3),
             "final_kernel": (7, 7, 7),
+            "paint_on_picture": False,
             "norm": "batch",
+            "audio_norm": "batch",
             "audio_context": 0,
             "dtype": "float32",
         }
@@ -143,12 +146,12 @@ def _paper(config: ConfigDict) -> None:
 
 def _lipjax(config: ConfigDict) -> None:
     _released(config)
-    config.generator.norm = "frame"
+    config.generator.update({"norm": "frame", "audio_norm": "none", "paint_on_picture": True})
     config.generator.audio_context = 4
     for part in (config.discriminator, config.discriminator.sound, config.discriminator.video):
         part.norm = "frame"
         part.negative_slope = 0.2
-    config.discriminator.sound.pool = (16, 8)
+    config.discriminator.sound.pool = (4, 1)
     config.weights.update({"pixel": 10.0, "adversarial": 0.1})
     config.optimizer.update({"b1": 0.5, "clip_norm": 1.0, "warmup_steps": 500})
     config.data.log_mel = _base().data.log_mel
@@ -159,30 +162,40 @@ def _grid(config: ConfigDict) -> None:
     """Full widths; an accelerator."""
 
 
-def _small(config: ConfigDict, *, width: int, blocks: int) -> None:
+def _small(
+    config: ConfigDict,
+    *,
+    audio: tuple[int, ...],
+    identity: tuple[int, ...],
+    blocks: int,
+    decoder: tuple[int, ...],
+) -> None:
+    """Reduced widths; beyond the fusion every frame is decoded for itself, which CPUs like."""
+    width = identity[-1]
     config.generator.update(
         {
-            "audio_widths": (width // 2, width, width, 2 * width, 2 * width)[
-                : len(config.generator.audio_widths)
-            ],
-            "identity_widths": (width // 2, width, 2 * width),
-            "fusion_width": 2 * width,
+            "audio_widths": audio[: len(config.generator.audio_widths)],
+            "identity_widths": identity,
+            "fusion_width": width,
             "residual_blocks": blocks,
-            "decoder_widths": (width, width // 2),
-            "final_kernel": (3, 5, 5),
+            "decoder_widths": decoder,
+            "decoder_kernel": (1, 3, 3),
+            "final_kernel": (1, 5, 5),
         }
     )
-    config.discriminator.update({"joint_width": 2 * width})
+    config.discriminator.joint_width = width
     config.discriminator.sound.update(
-        {"widths": (width // 2, width, width, 2 * width), "features": width}
+        {"widths": (width // 4, width // 2, width // 2, width), "features": width}
     )
-    config.discriminator.video.widths = (width // 2, width, 2 * width, 2 * width)
+    config.discriminator.video.widths = (width // 4, width // 2, width, width)
 
 
 def _grid_cpu(config: ConfigDict) -> None:
-    _small(config, width=32, blocks=4)
+    _small(config, audio=(16, 32, 64, 64, 64), identity=(16, 32, 64), blocks=3, decoder=(32, 16))
     config.weights.adversarial = 0.0
     config.optimizer.update({"learning_rate": 1e-3, "b1": 0.9, "final_fraction": 0.05})
+    config.optimizer.warmup_steps = 50
+    config.ema_decay = 0.99
     config.data.batch_size = 8
     config.train.update(
         {"steps": 4000, "eval_every": 250, "checkpoint_every": 250, "preview_every": 500}
@@ -192,13 +205,13 @@ def _grid_cpu(config: ConfigDict) -> None:
 
 def _babble(config: ConfigDict) -> None:
     _grid_cpu(config)
-    _small(config, width=24, blocks=2)
-    config.train.update({"steps": 900, "eval_every": 150, "checkpoint_every": 150})
+    _small(config, audio=(16, 32, 32, 32, 32), identity=(8, 16, 32), blocks=2, decoder=(24, 12))
+    config.train.update({"steps": 600, "eval_every": 150, "checkpoint_every": 150})
     config.train.preview_every = 300
 
 
 def _tiny(config: ConfigDict) -> None:
-    _small(config, width=8, blocks=1)
+    _small(config, audio=(4, 4, 8, 8, 8), identity=(4, 4, 8), blocks=1, decoder=(8, 4))
     config.optimizer.update({"learning_rate": 2e-3, "warmup_steps": 0})
     config.data.batch_size = 4
     config.train.update({"steps": 20, "log_every": 5, "eval_every": 10, "checkpoint_every": 10})

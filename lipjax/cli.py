@@ -79,6 +79,7 @@ def _run_prepare(args: argparse.Namespace) -> int:
         processes=args.processes,
         strict=args.strict,
         limit_seconds=limit,
+        progress=print,
     )
     print(report.summary())
     return 0
@@ -151,20 +152,28 @@ def _generate(commands) -> None:
     p.add_argument("--audio", type=Path, help="speech: any sound or video file")
     p.add_argument("--out", type=Path, help="the mp4 to write")
     p.add_argument("--list", type=Path, metavar="PAIRS.CSV", help="many: columns face,audio,out")
+    p.add_argument(
+        "--face-kind",
+        default="auto",
+        choices=("auto", "mouth", "face", "video"),
+        help="what FACE is (default: find out)",
+    )
     p.add_argument("--landmarks", default="auto", help="auto, dlib, files, or mediapipe:FILE.task")
     p.set_defaults(run=_run_generate)
 
 
 def _run_generate(args: argparse.Namespace) -> int:
+    from lipjax.generate import generate, generate_many, show_progress
     from lipjax.jobs import load_speaker
-    from lipjax.generate import generate, generate_many
 
     single = (args.face, args.audio, args.out)
     if (args.list is None) == any(value is None for value in single):
         raise ConfigError("give --face, --audio and --out, or --list PAIRS.CSV alone")
     speaker, params = load_speaker(args.workdir)
     if args.list is not None:
-        many = generate_many(speaker, params, args.list, landmarks=args.landmarks)
+        many = generate_many(
+            speaker, params, args.list, landmarks=args.landmarks, progress=show_progress
+        )
         print(many.summary())
         return 0 if many.made else 1
     result = generate(
@@ -173,7 +182,9 @@ def _run_generate(args: argparse.Namespace) -> int:
         face=args.face,
         audio=args.audio,
         out=args.out,
+        face_kind=args.face_kind,
         landmarks=args.landmarks,
+        progress=show_progress,
     )
     print(result.summary())
     return 0

@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The jobs as the command line calls them: train a config, load what was trained."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from lipjax import build
+from lipjax.data.reading import open_corpus
+from lipjax.data.schema import Clip
+from lipjax.data.views import clip_log_mel, cut_log_mel
+from lipjax.errors import ConfigError
+from lipjax.evaluate import Speak, evaluate
 from lipjax.media import draw
+from lipjax.metrics.results import Evaluation
+from lipjax.report import write_report
+from lipjax.speakers import chunks
 from lipjax.speakers.contract import Speaker
 from lipjax.training import loop
 from lipjax.training.checkpoints import load_params
@@ -57,6 +66,11 @@ def train(config: ConfigDict, workdir: Path, *, start: Path | None = None) -> lo
     )
 
 
+def to_pixels(video: Float[np.ndarray, "*T H W 3"]) -> UInt8[np.ndarray, "*T H W 3"]:
+    """Maps floats in [-1, 1] to uint8 pictures; what lies outside is clipped."""
+    return np.clip(np.round((video + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
 def _held_out(config: ConfigDict, task: Any, corpora: list, windows: Any) -> list:
     """Windows of the val split, else of test, else of train where a corpus has no other."""
     for split in ("val", "test"):
@@ -84,7 +98,7 @@ class _Preview:
         made = np.asarray(
             self._speak(params, batch["identity"].astype(np.float32), batch["log_mel"])
         )
-        made = np.clip(np.round((made + 1.0) * 127.5), 0, 255).astype(np.uint8)
+        made = to_pixels(made)
         rows = {}
         for number, (real, fake) in enumerate(zip(batch["video"], made, strict=True), start=1):
             rows[f"{number} real"] = real
@@ -119,9 +133,77 @@ def load_speaker(workdir: Path) -> tuple[Speaker, Any]:
     }
 
 
-def training_rows(workdir: Path) -> list[dict[str, float]]:
-    """Reads the logged rows of a run's `metrics.jsonl`."""
-    path = Path(workdir) / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+def speak_of(speaker: Speaker, params: Any) -> Speak:
+    """Returns the function by which evaluation knows a system that needs one picture.
+
+    Args:
+        speaker: a trained system with target "picture".
+        params: its parameters.
+
+    Raises:
+        ConfigError: the system needs more than a picture.
+    """
+    needs = speaker.needs
+    if needs.target != "picture":
+        raise ConfigError(f"evaluation gives one picture, this model needs a {needs.target}")
+
+    def speak(clip: Clip, identity: np.ndarray, sound: Clip) -> np.ndarray:
+        beyond = needs.sound_context / needs.fps
+        feature = clip_log_mel(sound, needs.log_mel)
+        stop = clip.num_frames / needs.fps + beyond
+        heard = cut_log_mel(feature, -beyond, stop, needs.log_mel)
+        target = jnp.asarray(identity, jnp.float32)[None, None] / 127.5 - 1.0
+        video = chunks.speak(
+            speaker, params, target, jnp.asarray(heard)[None], surplus=needs.sound_context
+        )
+        return to_pixels(np.asarray(video[0]))
+
+    return speak
+
+
+def evaluate_workdir(
+    workdir: Path,
+    *,
+    split: str,
+    corpus: Path | None = None,
+    clips: int | None = None,
+    out: Path | None = None,
+    show: Callable[[str], None] = lambda line: print(line, flush=True),
+) -> Evaluation:
+    """Evaluates a trained workdir and writes table, JSON, report page and videos.
+
+    Args:
+        workdir: folder of a training run.
+        split: of the corpus.
+        corpus: another corpus than the one trained on.
+        clips: at most this many clips, spread over the speakers.
+        out: folder of the report; WORKDIR/eval/SPLIT if not given.
+        show: prints a line.
+
+    Raises:
+        ConfigError: no trained model in the workdir.
+        CorpusError: the corpus cannot be opened or has no such split.
+    """
+    workdir = Path(workdir)
+    out = workdir / "eval" / split if out is None else Path(out)
+    description = build.load_description(workdir)
+    opened = open_corpus(Path(description["corpora"][0]) if corpus is None else corpus)
+    speaker, params = load_speaker(workdir)
+    evaluation = evaluate(
+        speak_of(speaker, params),
+        opened,
+        split,
+        out_dir=out,
+        size=speaker.needs.mouth_size,
+        max_clips=clips,
+        log=show,
+    )
+    show(evaluation.text())
+    page = write_report(
+        out / "report.html",
+        title=f"{workdir.name} on {split}",
+        evaluation=evaluation,
+        workdir=workdir,
+    )
+    show(f"see {page}")
+    return evaluation
