@@ -17,9 +17,21 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int16, Int32, Int64, UInt8
 from PIL import Image
 
+from lipjax.media.landmark_status import INTERPOLATED, MEASURED, MISSING
+
+__all__ = [
+    "INTERPOLATED",
+    "MEASURED",
+    "MISSING",
+    "SCHEMA_VERSION",
+    "Clip",
+    "Span",
+    "decode",
+    "encode",
+    "features",
+]
+
 SCHEMA_VERSION = 1
-MISSING, MEASURED, INTERPOLATED = 0, 1, 2
-"""Values of `Clip.landmark_status`."""
 
 
 @dataclasses.dataclass(frozen=True)

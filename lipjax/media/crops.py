@@ -7,8 +7,8 @@ Pixels: the centre of pixel (0, 0) is (0, 0). A transform maps source pixels to 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
 
-from lipjax.data.schema import MEASURED, MISSING
 from lipjax.errors import ConfigError, FaceNotFoundError
+from lipjax.media.landmark_status import MEASURED, MISSING
 
 MOUTH = slice(48, 68)
 """The 20 points of the lips among the 68."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
 
-from lipjax.data.schema import INTERPOLATED, MEASURED, MISSING
 from lipjax.media import crops
 from lipjax.media.cuts import CutFinder
+from lipjax.media.landmark_status import INTERPOLATED, MEASURED, MISSING
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
