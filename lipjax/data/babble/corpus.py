@@ -6,6 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,12 +123,25 @@ def make_babble(
                 progress((i + 1) * sentences_per_speaker, total)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        waiting = [pool.submit(_make_speaker, *job) for job in jobs]
-        for i, future in enumerate(concurrent.futures.as_completed(waiting)):
-            future.result()
-            if progress:
-                progress((i + 1) * sentences_per_speaker, total)
+    others = set(multiprocessing.active_children())
+    with concurrent.futures.ProcessPoolExecutor(
+        min(processes, speakers), mp_context=context, initializer=_ignore_interrupts
+    ) as pool:
+        try:
+            waiting = [pool.submit(_make_speaker, *job) for job in jobs]
+            for i, future in enumerate(concurrent.futures.as_completed(waiting)):
+                future.result()
+                if progress:
+                    progress((i + 1) * sentences_per_speaker, total)
+        except BaseException:
+            # The pool would have every speaker drawn before it lets go.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
 def _choose(rng: np.random.Generator, person: Person, count: int, taken: set[str]) -> list[str]:
