@@ -18,7 +18,7 @@ from lipjax import rows
 from lipjax.data.prepare import PrepareSettings, prepare
 from lipjax.data.reading import ClipIndex, Corpus, open_corpus
 from lipjax.data.schema import MISSING, Clip
-from lipjax.errors import ConfigError, LipjaxError, nearest
+from lipjax.errors import ConfigError, CorpusError, LipjaxError, nearest
 from lipjax.evaluate import evaluate
 from lipjax.media import crops, faces
 from lipjax.media.video import is_video_name, probe, read_video
@@ -78,7 +78,11 @@ def score_folders(
             # Prepare would hold out the end of a lone speaker; nobody is alone with a double.
             _link(true[next(iter(pairs))], chosen / _DOUBLE)
         settings = PrepareSettings(layout="folder")
-        prepare(chosen, Path(folder) / "corpus", settings=settings, processes=processes)
+        try:
+            prepare(chosen, Path(folder) / "corpus", settings=settings, processes=processes)
+        except CorpusError as error:
+            told = str(error).partition("; see ")[0].replace(str(chosen), str(real))
+            raise CorpusError(told.replace(f"{_DOUBLE}/", "")) from None
         corpus = _Whole.of(open_corpus(Path(folder) / "corpus"))
         failures: dict[str, str] = {}
 

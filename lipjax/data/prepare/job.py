@@ -56,6 +56,8 @@ def prepare(
         CorpusError: `out` holds something else or another corpus, no video could be used, or,
             with `strict`, one could not.
     """
+    if processes is not None and processes < 0:
+        raise ConfigError(f"processes must be 0 (work in this process) or more, not {processes}")
     if limit_seconds is not None:
         settings = dataclasses.replace(settings, limit_seconds=limit_seconds)
     videos, out = Path(videos), Path(out)

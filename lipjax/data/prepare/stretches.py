@@ -9,7 +9,7 @@ from pathlib import Path
 from lipjax.data import splits
 from lipjax.data.corpora import Scan, Source
 from lipjax.data.prepare.settings import PrepareSettings
-from lipjax.errors import MediaError
+from lipjax.errors import ConfigError, MediaError
 from lipjax.media import video
 
 _GAP = 1.0  # seconds between what is trained on and what is held out in time
@@ -29,7 +29,15 @@ def choose_stretches(
     Returns:
         The videos to use with their stretches, and the cut (path, seconds) from which on one
         person's videos are held out; None if speakers or sentences decide.
+
+    Raises:
+        ConfigError: the limit leaves nothing.
     """
+    if settings.limit_seconds is not None and settings.limit_seconds < _SHORTEST:
+        raise ConfigError(
+            f"the limit of {settings.limit_seconds:g} seconds of video is too low; "
+            f"give at least {_SHORTEST:g}"
+        )
     speakers = {source.speaker for source in sources}
     alone = len(sources) == 1 or (len(speakers) == 1 and "" not in speakers)
     alone = alone and all(source.split is None for source in sources)
