@@ -30,10 +30,12 @@ from lipjax.tasks.at_a_glance import GeneratorTask, Weights
 
 MODEL = "model.json"
 _FORMAT = 1
+Settings = Mapping[str, Any] | ConfigDict
+"""Named settings: a part of a config, or of a `model.json`."""
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(settings: Settings) -> dict[str, Any]:
     """Settings as keyword arguments: lists become tuples, names of types become types."""
     made = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in settings.items()}
     if "dtype" in made:
@@ -43,7 +45,7 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def generator_of(settings: Mapping[str, Any], *, size: int, bands: int) -> Generator:
+def generator_of(settings: Settings, *, size: int, bands: int) -> Generator:
     """Builds the at-a-glance generator from its settings.
 
     Args:
@@ -65,7 +67,7 @@ def generator_of(settings: Mapping[str, Any], *, size: int, bands: int) -> Gener
     return Generator(size=size, bands=bands, **fields)
 
 
-def discriminator_of(settings: Mapping[str, Any]) -> Discriminator:
+def discriminator_of(settings: Settings) -> Discriminator:
     """Builds a discriminator with a sound and a video stream from its settings."""
     fields = _fields({k: v for k, v in settings.items() if k not in ("sound", "video")})
     sound = {**_fields(settings["sound"]), "dtype": fields["dtype"]}
@@ -74,7 +76,7 @@ def discriminator_of(settings: Mapping[str, Any]) -> Discriminator:
     return Discriminator(streams=(SoundStream(**sound), VideoStream(**video)), **fields)
 
 
-def optimizers_of(settings: Mapping[str, Any], *, steps: int) -> dict[str, Any]:
+def optimizers_of(settings: Settings, *, steps: int) -> dict[str, Any]:
     """Builds Adam for both players: warm-up, then a cosine down to `final_fraction`."""
 
     def adam(peak: float) -> optax.GradientTransformation:
@@ -120,7 +122,7 @@ def task_of(config: ConfigDict) -> GeneratorTask:
     return _TASKS[config.task](config)
 
 
-def streams_of(data: Mapping[str, Any]) -> Streams:
+def streams_of(data: Settings) -> Streams:
     """Builds the settings of the views from a config's `data`."""
     return Streams(
         mouth_size=data["mouth_size"], log_mel=LogMel(**data["log_mel"]), fps=data["fps"]
@@ -182,16 +184,25 @@ def save_description(workdir: Path, description: Mapping[str, Any]) -> None:
     path = Path(workdir) / MODEL
     text = json.dumps(description, indent=2, sort_keys=True)
     if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        new = json.loads(text)
-        for key in sorted(set(old) | set(new)):
-            if old.get(key) != new.get(key):
-                raise ConfigError(
-                    f"{workdir} holds a run with {key} = {old.get(key)}, now it is {new.get(key)}; "
-                    "choose another --workdir, or use --from to start from its parameters"
-                )
+        old, new = (_flat(json.loads(known)) for known in (path.read_text("utf-8"), text))
+        names = [name for name in sorted({**old, **new}) if old.get(name) != new.get(name)]
+        if names:
+            told = ", ".join(f"{name} was {old.get(name)}, now {new.get(name)}" for name in names)
+            raise ConfigError(
+                f"{workdir} holds a run with other settings ({told}); choose another --workdir, "
+                "or use --from to start from its parameters"
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Leaves of nested settings by their dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        inner = isinstance(value, Mapping)
+        leaves |= _flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    return leaves
 
 
 def load_description(workdir: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
@@ -152,11 +151,9 @@ def speak_of(speaker: Speaker, params: Any) -> Speak:
         feature = clip_log_mel(sound, needs.log_mel)
         stop = clip.num_frames / needs.fps + beyond
         heard = cut_log_mel(feature, -beyond, stop, needs.log_mel)
-        target = jnp.asarray(identity, jnp.float32)[None, None] / 127.5 - 1.0
-        video = chunks.speak(
-            speaker, params, target, jnp.asarray(heard)[None], surplus=needs.sound_context
-        )
-        return to_pixels(np.asarray(video[0]))
+        target = identity.astype(np.float32)[None, None] / 127.5 - 1.0
+        video = chunks.speak(speaker, params, target, heard[None], surplus=needs.sound_context)
+        return to_pixels(video[0])
 
     return speak
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The jobs one after another, as the command line runs them, on a tiny corpus."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from talking import openings, speech
+
+from lipjax import cli
+from lipjax.media.audio import write_wav
+from lipjax.media.video import probe
+
+QUICK = {
+    "train.steps": 2,
+    "train.log_every": 1,
+    "train.eval_every": 2,
+    "train.checkpoint_every": 2,
+    "train.preview_every": 2,
+    "train.eval_windows": 8,
+    "data.batch_size": 8,
+    "weights.adversarial": 0,
+    "generator.residual_blocks": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_corpus):
+    """A workdir after two steps, and the words that trained it."""
+    workdir = tmp_path_factory.mktemp("jobs") / "run"
+    config = {**QUICK, "data.dirs": tiny_corpus.directory}
+    words = ["train", "--config", "configs/at_a_glance.py:tiny", "--workdir", str(workdir)]
+    words += [f"--config.{name}={value}" for name, value in config.items()]
+    assert cli.main(words) == 0
+    return workdir, words
+
+
+def test_training_leaves_curves_and_what_the_other_jobs_need(trained):
+    workdir, _ = trained
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    terms = {name for line in lines for name in line}
+    assert {line["step"] for line in lines if "step" in line} >= {1, 2}
+    assert any("pixel" in name for name in terms) and any("l1" in name for name in terms)
+    assert json.loads((workdir / "model.json").read_text())["mouth_size"] == 64
+    assert list((workdir / "previews").iterdir()) and list((workdir / "checkpoints").iterdir())
+
+
+def test_the_same_words_go_on_and_others_are_refused(trained, capsys):
+    workdir, words = trained
+    assert cli.main(words) == 0
+    assert "resumed from step 2" in capsys.readouterr().out
+    assert cli.main([*words, "--config.generator.fusion_width=9"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "(network.fusion_width was 8, now 9)" in error
+
+
+def test_the_run_is_evaluated(trained, capsys, tmp_path):
+    workdir, _ = trained
+    assert (
+        cli.main(["eval", "--workdir", str(workdir), "--clips", "1", "--out", str(tmp_path)]) == 0
+    )
+    told = capsys.readouterr().out
+    for row in ("ground truth", "still picture", "mean mouth", "linear predictor", "wrong sound"):
+        assert row in told
+    assert {"evaluation.json", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_run_makes_a_mouth_speak(trained, capsys, tmp_path):
+    face, sound, out = (str(tmp_path / name) for name in ("mouth.png", "speech.wav", "talk.mp4"))
+    Image.fromarray(np.full((64, 64, 3), (190, 120, 110), np.uint8)).save(face)
+    write_wav(sound, speech(openings(20)))
+    words = ["generate", "--workdir", str(trained[0]), "--face", face, "--audio", sound]
+    assert cli.main([*words, "--out", out, "--face-kind", "mouth"]) == 0
+    assert "20 frames" in capsys.readouterr().out
+    info = probe(out)
+    assert info.has_sound and info.duration == pytest.approx(0.8, abs=0.02)
+    # Many at once: what can be made is made.
+    (tmp_path / "pairs.csv").write_text(
+        "face,audio,out,face_kind\nmouth.png,speech.wav,one.mp4,mouth\nmouth.png,no.wav,two.mp4,\n"
+    )
+    words = ["generate", "--workdir", str(trained[0]), "--list", str(tmp_path / "pairs.csv")]
+    assert cli.main(words) == 0
+    assert "1 made, 1 failed" in capsys.readouterr().out
+    assert (tmp_path / "one.mp4").is_file() and not (tmp_path / "two.mp4").exists()
