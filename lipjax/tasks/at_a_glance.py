@@ -201,7 +201,7 @@ class GeneratorTask:
                 gradient, state.opt[name], state.params[name]
             )
             params[name] = optax.apply_updates(state.params[name], updates)
-            metrics[f"{name}_gradient"] = optax.global_norm(gradient)
+            metrics[f"{name}_gradient"] = optax.tree.norm(gradient)
         new = state.replace(
             step=state.step + 1,
             params=params,
