@@ -54,5 +54,5 @@ setup(
     package_data={"lipjax": ["py.typed"]},
     install_requires=CORE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["lipjax=lipjax.cli:main"]},
+    entry_points={"console_scripts": ["lipjax=lipjax.cli:program"]},
 )

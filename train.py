@@ -3,7 +3,7 @@
 
 import sys
 
-from lipjax.cli import main
+from lipjax.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    program(["train", *sys.argv[1:]])

@@ -389,5 +389,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def program(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the console command and ends the program."""
+    code = main(arguments)
+    if code == 130:
+        # After a Ctrl-C while XLA compiles, JAX crashes when Python takes itself apart.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()
