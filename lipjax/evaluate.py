@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lipjax import rows, scoring
 from lipjax.data.reading import Corpus
 from lipjax.data.schema import MISSING, Clip
 from lipjax.data.views import resize
 from lipjax.errors import ConfigError, CorpusError
-from lipjax.linear import LinearPredictor, fit_on
+from lipjax.evaluation import rows, scoring
+from lipjax.evaluation.linear import LinearPredictor, fit_on
+from lipjax.evaluation.readers import choose_reader
 from lipjax.media.audio import Sound
 from lipjax.media.compose import paste_mouth
 from lipjax.metrics import table
 from lipjax.metrics.landmarks import mouth_width, opening
 from lipjax.metrics.results import Evaluation, Example
 from lipjax.metrics.stage import Reader, rescaled, stage_of
-from lipjax.readers import choose_reader
 
 Speak = Callable[[Clip, UInt8[np.ndarray, "S S 3"], Clip], UInt8[np.ndarray, "T S S 3"] | None]
 """speak(clip, identity, sound) -> the clip's frames, made from one picture and one sound.

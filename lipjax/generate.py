@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lipjax.errors import ConfigError, LipjaxError, MediaError
+from lipjax.generation.pairs import read_pairs
+from lipjax.generation.talks import Clock, Progress, Talk, Talks, show_progress
+from lipjax.generation.targets import Target, open_target
 from lipjax.media.audio import Sound, level_gain, read_sound, speech_level, to_float
 from lipjax.media.video import probe, write_video
-from lipjax.pairs import read_pairs
 from lipjax.speakers.contract import Speaker
 from lipjax.speakers.stream import Stream
-from lipjax.talks import Clock, Progress, Talk, Talks, show_progress
-from lipjax.targets import Target, open_target
 
 __all__ = ["Talk", "Talks", "generate", "generate_many", "show_progress"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from lipjax import rows
+from lipjax.evaluation import rows
 from lipjax.media import draw, page
 from lipjax.media.video import write_video
 from lipjax.metrics import table

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lipjax import rows
 from lipjax.data.prepare import PrepareSettings, prepare
 from lipjax.data.reading import ClipIndex, Corpus, open_corpus
 from lipjax.data.schema import MISSING, Clip
 from lipjax.errors import ConfigError, CorpusError, LipjaxError, nearest
 from lipjax.evaluate import evaluate
+from lipjax.evaluation import rows
 from lipjax.media import crops, faces
 from lipjax.media.video import is_video_name, probe, read_video
 from lipjax.metrics.results import Evaluation

@@ -1,25 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two toy systems go through the contracts of tasks and speakers, and learn something."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from generate_tools import SOUND, landmarks, make_video, make_wav, needs, tone
 from PIL import Image
-
-from lipjax.generate import generate
-from lipjax.media import crops
-from lipjax.media.audio import log_mel, to_float
-from lipjax.media.video import read_video
-from lipjax.speakers.chunks import speak
-from lipjax.speakers.contract import Speaker
-from lipjax.tasks.contract import Task
-
-sys.path.append(str(Path(__file__).parent))
-from generate_tools import SOUND, landmarks, make_video, make_wav, needs, tone  # noqa: E402
-from toy_systems import (  # noqa: E402
+from toy_systems import (
     FRAMES,
     SIZE,
     ListenTask,
@@ -28,6 +15,14 @@ from toy_systems import (  # noqa: E402
     RememberSpeaker,
     RememberTask,
 )
+
+from lipjax.generate import generate
+from lipjax.media import crops
+from lipjax.media.audio import log_mel, to_float
+from lipjax.media.video import read_video
+from lipjax.speakers.chunks import speak
+from lipjax.speakers.contract import Speaker
+from lipjax.tasks.contract import Task
 
 BATCH, CHUNKS = 16, 10
 

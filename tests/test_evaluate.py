@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from synthetic import make_clip
 
-from lipjax import readers, report, rows, scoring
+from lipjax import report
 from lipjax.errors import ConfigError, CorpusError
 from lipjax.evaluate import evaluate, spread
+from lipjax.evaluation import readers, rows, scoring
 from lipjax.metrics import table
 from lipjax.metrics.stage import measure, rescaled, stage_of
 

@@ -3,23 +3,11 @@
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-from lipjax.data.schema import MISSING
-from lipjax.errors import ConfigError, FaceNotFoundError, MediaError
-from lipjax.generate import COMMENT, generate, generate_many
-from lipjax.media import crops
-from lipjax.media.audio import read_sound, to_float
-from lipjax.media.faces import load_backend, track
-from lipjax.media.video import probe, read_video, write_video
-
-sys.path.append(str(Path(__file__).parent))
-from generate_tools import (  # noqa: E402
+from generate_tools import (
     EchoSpeaker,
     LoudSpeaker,
     UnusedSpeaker,
@@ -31,6 +19,15 @@ from generate_tools import (  # noqa: E402
     picture,
     tone,
 )
+from PIL import Image
+
+from lipjax.data.schema import MISSING
+from lipjax.errors import ConfigError, FaceNotFoundError, MediaError
+from lipjax.generate import COMMENT, generate, generate_many
+from lipjax.media import crops
+from lipjax.media.audio import read_sound, to_float
+from lipjax.media.faces import load_backend, track
+from lipjax.media.video import probe, read_video, write_video
 
 
 def frames_of(path) -> np.ndarray:

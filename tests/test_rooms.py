@@ -20,8 +20,7 @@ PACKAGE = Path(lipjax.__file__).parent
 ROOMS = (
     *("errors", "media", "data", "nn", "models", "losses", "metrics", "state", "tasks"),
     *("speakers", "training", "configs", "config_files", "build"),
-    *("rows", "linear", "readers", "scoring", "evaluate", "report", "score"),
-    *("pairs", "talks", "dubbing", "targets", "generate"),
+    *("evaluation", "evaluate", "report", "score", "generation", "generate"),
     *("jobs", "cli", "demo"),
 )
 """From the ground up: each imports only from itself and from those before it."""

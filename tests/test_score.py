@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from synthetic import make_clip
 
-from lipjax import rows, score
+from lipjax import score
 from lipjax.errors import ConfigError
+from lipjax.evaluation import rows
 from lipjax.media.audio import Sound
 from lipjax.media.video import write_video
 

@@ -11,8 +11,8 @@ import numpy as np
 from absl import logging
 from jaxtyping import Bool, Float
 
-from lipjax import rows
 from lipjax.data.schema import Span
+from lipjax.evaluation import rows
 from lipjax.metrics import landmarks
 from lipjax.metrics.intervals import Interval, bootstrap
 from lipjax.metrics.stage import Reader, Stage, measure

@@ -20,10 +20,10 @@ from lipjax.data.reading import Corpus
 from lipjax.data.schema import MEASURED, Clip
 from lipjax.data.views import resize
 from lipjax.errors import ConfigError, CorpusError
-from lipjax.linear import LinearPredictor, fit, mouth_targets, sample, save_arrays
+from lipjax.evaluation.linear import LinearPredictor, fit, mouth_targets, sample, save_arrays
+from lipjax.evaluation.rows import degraded
 from lipjax.metrics import landmarks
 from lipjax.metrics.stage import Reader, Stage, read_with_dlib, stage_of
-from lipjax.rows import degraded
 
 _SIDE, _CELL, _DIRECTIONS = 48, 6, 8
 _FIT_SECONDS, _TRIAL_CLIPS, _TRIAL_FRAMES = 300.0, 4, 24

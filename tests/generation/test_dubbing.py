@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What dubbing decides about a video: the frame to start from, transforms shot by shot."""
 
-import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
+from generate_tools import landmarks, needs, picture
 
 from lipjax.data.schema import MEASURED, MISSING
-from lipjax.dubbing import identity_frame, transforms_by_shot
+from lipjax.generation.dubbing import identity_frame, transforms_by_shot
 from lipjax.media import crops
 from lipjax.media.spool import Spool
 from lipjax.media.tracking import Track
-
-sys.path.append(str(Path(__file__).parent))
-from generate_tools import landmarks, needs, picture  # noqa: E402
 
 
 def tracked(points: np.ndarray, *, cuts=(), missing=()) -> Track:

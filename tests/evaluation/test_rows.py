@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from synthetic import face_points, make_clip
 
-from lipjax import linear, rows
 from lipjax.data.reading import ClipIndex
 from lipjax.data.schema import MEASURED, MISSING
+from lipjax.evaluation import linear, rows
 from lipjax.metrics import image, landmarks
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from lipjax.dubbing import Mouth, Tick, VideoToDub
 from lipjax.errors import ConfigError, FaceNotFoundError, MediaError, nearest
+from lipjax.generation.dubbing import Mouth, Tick, VideoToDub
 from lipjax.media import crops
 from lipjax.media.compose import paste_mouth
 from lipjax.media.faces import face_in_image, load_backend
