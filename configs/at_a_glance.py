@@ -10,7 +10,7 @@ The word after the colon picks what to train, `,form=` the form of the networks:
 
     grid            full widths, for a GPU or TPU
     grid_cpu        reduced widths, for two CPU cores and an hour
-    babble          the built-in corpus, for two CPU cores and minutes (`make demo`)
+    demo            small widths, for two CPU cores and minutes (`make demo`)
     tiny            seconds; for tests
 
     form=lipjax     what works better: normalisation per frame, real sound beyond the window
@@ -21,7 +21,7 @@ The word after the colon picks what to train, `,form=` the form of the networks:
 from ml_collections import ConfigDict
 
 FORMS = ("lipjax", "released", "paper")
-SIZES = ("grid", "grid_cpu", "babble", "tiny")
+SIZES = ("grid", "grid_cpu", "demo", "tiny")
 
 
 def get_config(which: str = "grid") -> ConfigDict:
@@ -32,7 +32,7 @@ def get_config(which: str = "grid") -> ConfigDict:
         raise ValueError(f"{which!r}: choose one of {SIZES}, with form= one of {FORMS}")
     config = _base()
     {"lipjax": _lipjax, "released": _released, "paper": _paper}[form](config)
-    {"grid": _grid, "grid_cpu": _grid_cpu, "babble": _babble, "tiny": _tiny}[size](config)
+    {"grid": _grid, "grid_cpu": _grid_cpu, "demo": _demo, "tiny": _tiny}[size](config)
     return config
 
 
@@ -45,6 +45,7 @@ def _base() -> ConfigDict:
             "generator": {},
             "discriminator": {},
             "weights": {"pixel": 0.5, "adversarial": 1.0, "fake": 0.5, "mismatched": 0.5},
+            "huber_delta": 0.0,
             "optimizer": {
                 "learning_rate": 2e-4,
                 "discriminator_learning_rate": 2e-4,
@@ -70,6 +71,8 @@ def _base() -> ConfigDict:
                     "bands": 128,
                     "fmin": 0.0,
                     "fmax": 8000.0,
+                    "floor_db": -100.0,
+                    "level_db": -20.0,
                 },
                 "augment": {"flip": 0.0, "brightness": 0.0, "shift": 0.0},
             },
@@ -94,6 +97,7 @@ def _released(config: ConfigDict) -> None:
             "audio_pool": "conv",
             "identity_widths": (64, 128, 256),
             "fusion_width": 256,
+            "audio_summary": 0,
             "residual_blocks": 9,
             "residual_kernel": (1, 3, 3),
             "decoder_widths": (128, 64),
@@ -147,12 +151,13 @@ def _paper(config: ConfigDict) -> None:
 def _lipjax(config: ConfigDict) -> None:
     _released(config)
     config.generator.update({"norm": "frame", "audio_norm": "none", "paint_on_picture": True})
-    config.generator.audio_context = 4
+    config.generator.update({"audio_summary": 128, "audio_context": 4})
     for part in (config.discriminator, config.discriminator.sound, config.discriminator.video):
         part.norm = "frame"
         part.negative_slope = 0.2
     config.discriminator.sound.pool = (4, 1)
     config.weights.update({"pixel": 10.0, "adversarial": 0.1})
+    config.huber_delta = 0.3
     config.optimizer.update({"b1": 0.5, "clip_norm": 1.0, "warmup_steps": 500})
     config.data.log_mel = _base().data.log_mel
     config.data.augment.update({"flip": 0.5, "brightness": 0.15, "shift": 0.03})
@@ -177,6 +182,7 @@ def _small(
             "audio_widths": audio[: len(config.generator.audio_widths)],
             "identity_widths": identity,
             "fusion_width": width,
+            "audio_summary": width if config.generator.audio_summary else 0,
             "residual_blocks": blocks,
             "decoder_widths": decoder,
             "decoder_kernel": (1, 3, 3),
@@ -193,7 +199,7 @@ def _small(
 def _grid_cpu(config: ConfigDict) -> None:
     _small(config, audio=(16, 32, 64, 64, 64), identity=(16, 32, 64), blocks=3, decoder=(32, 16))
     config.weights.adversarial = 0.0
-    config.optimizer.update({"learning_rate": 1e-3, "b1": 0.9, "final_fraction": 0.05})
+    config.optimizer.update({"learning_rate": 2e-3, "b1": 0.9, "final_fraction": 0.05})
     config.optimizer.warmup_steps = 50
     config.ema_decay = 0.99
     config.data.batch_size = 8
@@ -203,7 +209,7 @@ def _grid_cpu(config: ConfigDict) -> None:
     config.train.eval_windows = 64
 
 
-def _babble(config: ConfigDict) -> None:
+def _demo(config: ConfigDict) -> None:
     _grid_cpu(config)
     _small(config, audio=(16, 32, 32, 32, 32), identity=(8, 16, 32), blocks=2, decoder=(24, 12))
     config.train.update({"steps": 600, "eval_every": 150, "checkpoint_every": 150})

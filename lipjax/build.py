@@ -108,6 +108,7 @@ def at_a_glance(config: ConfigDict) -> GeneratorTask:
         weights=Weights(**config.weights),
         optimizers=optimizers_of(config.optimizer, steps=config.train.steps),
         frames=config.frames,
+        huber_delta=config.huber_delta,
         ema_decay=config.ema_decay,
     )
 

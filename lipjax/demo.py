@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from lipjax import rows
 from lipjax.config_files import load_config
 from lipjax.data.babble import make_babble
 from lipjax.data.prepare import PrepareSettings, prepare
 from lipjax.data.reading import Corpus, open_corpus
 from lipjax.errors import LipjaxError
+from lipjax.evaluation import rows
 from lipjax.generate import generate, show_progress
 from lipjax.jobs import evaluate_workdir, load_speaker, train
 from lipjax.metrics.results import Evaluation
@@ -54,7 +54,7 @@ def run(workdir: Path, videos: Path | None) -> int:
     use_compile_cache(workdir / "compiled")
     corpus = _corpus(workdir, videos)
     print("\n== 2 of 4: training", flush=True)
-    config = load_config("at_a_glance.py:babble", [f"--config.data.dirs={corpus.directory}"])
+    config = load_config("at_a_glance.py:demo", [f"--config.data.dirs={corpus.directory}"])
     train(config, workdir)
     split = next(name for name in ("test", "val", "train") if name in corpus.splits)
     print(f"\n== 3 of 4: evaluating on {_KIND[split]}", flush=True)

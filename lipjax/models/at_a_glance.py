@@ -149,9 +149,17 @@ class Fusion(nn.Module):
 
     @nn.compact
     def __call__(
-        self, identity: Float[Array, "B h w D"], audio: Float[Array, "B T h E"], *, train: bool
+        self,
+        identity: Float[Array, "B h w D"],
+        audio: Float[Array, "B T h E"],
+        everywhere: Float[Array, "B T R"] | None = None,
+        *,
+        train: bool,
     ) -> Float[Array, "B T h w {self.width}"]:
-        """Returns the fused feature; the audio's frequency axis lies along the height."""
+        """Returns the fused feature.
+
+        The audio's frequency axis lies along the height; `everywhere` is laid over every place.
+        """
         batch, height, width, _ = identity.shape
         frames = audio.shape[1]
         over_time = jnp.broadcast_to(
@@ -160,6 +168,10 @@ class Fusion(nn.Module):
         over_width = jnp.broadcast_to(
             audio[:, :, :, None], (batch, frames, height, width, audio.shape[-1])
         )
+        parts = [over_time, over_width]
+        if everywhere is not None:
+            shape = (batch, frames, height, width, everywhere.shape[-1])
+            parts.append(jnp.broadcast_to(everywhere[:, :, None, None], shape))
         return ConvBlock(
             self.width,
             (3, 3, 3),
@@ -167,7 +179,7 @@ class Fusion(nn.Module):
             form=self.form,
             dtype=self.dtype,
             name="layer_1",
-        )(jnp.concatenate([over_time, over_width], axis=-1), train=train)
+        )(jnp.concatenate(parts, axis=-1), train=train)
 
 
 class Decoder(nn.Module):
@@ -239,6 +251,10 @@ class Generator(nn.Module):
         audio_frequency_strides, identity_strides, decoder_strides: from `strides_for`.
         identity_widths: see `IdentityEncoder`.
         fusion_width: channels of the fused feature and of the residual blocks.
+        audio_summary: length of a vector drawn linearly from all bands of a frame's sound and of
+            `audio_context` frames around it, and laid over every place of the fused map; 0 is
+            none, as published. Without it a place hears the frequencies of its own height, and
+            as far as the convolutions behind the fusion reach, and learns to hear late.
         residual_blocks, residual_kernel, decoder_widths, decoder_kernel, final_kernel,
             paint_on_picture: see `Decoder`.
         norm: "batch" (as published) or "frame" (no frame knows of another, see `FrameNorm`).
@@ -259,6 +275,7 @@ class Generator(nn.Module):
     identity_widths: Sequence[int] = (64, 128, 256)
     identity_strides: Sequence[int] = (1, 2, 2)
     fusion_width: int = 256
+    audio_summary: int = 0
     residual_blocks: int = 9
     residual_kernel: Sequence[int] = (1, 3, 3)
     decoder_widths: Sequence[int] = (128, 64)
@@ -308,7 +325,20 @@ class Generator(nn.Module):
         picture = IdentityEncoder(
             self.identity_widths, self.identity_strides, **common, name="identity_encoder"
         )(identity.astype(self.dtype), train=train)
-        fused = Fusion(self.fusion_width, **common, name="fusion")(picture, audio, train=train)
+        everywhere = None
+        if self.audio_summary:
+            taps = (2 * self.audio_context + 1) * self.columns_per_frame
+            everywhere = nn.Conv(
+                self.audio_summary,
+                (taps,),
+                (self.columns_per_frame,),
+                padding="VALID",
+                dtype=self.dtype,
+                name="audio_summary",
+            )(log_mel.astype(self.dtype))
+        fused = Fusion(self.fusion_width, **common, name="fusion")(
+            picture, audio, everywhere, train=train
+        )
         video = Decoder(
             self.residual_blocks,
             self.residual_kernel,
@@ -353,7 +383,8 @@ class Generator(nn.Module):
     @property
     def reach(self) -> int:
         """Frames beyond which the sound cannot change a frame of the video."""
-        return self.audio_reach + self.video_reach
+        heard = max(self.audio_reach, self.audio_context if self.audio_summary else 0)
+        return heard + self.video_reach
 
     @property
     def margin(self) -> int:

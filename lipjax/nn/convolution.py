@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from lipjax.errors import ConfigError
+
 Padding = Sequence[Sequence[int]]
 FORMS = ("rewritten", "lax")
 
@@ -39,9 +41,16 @@ def conv(
         form: "rewritten" (fast on CPU) or "lax" (the plain operator).
 
     Raises:
+        ConfigError: the kernel does not fit into the padded input.
         ValueError: the form is unknown.
     """
     strides, padding = _settled(strides, padding)
+    space = [size + sum(pad) for size, pad in zip(x.shape[1:-1], padding, strict=True)]
+    if any(size < taps for size, taps in zip(space, kernel.shape[:-2], strict=True)):
+        raise ConfigError(
+            f"a kernel of {kernel.shape[:-2]} taps does not fit into {tuple(space)}, padding "
+            "included; use fewer layers or smaller strides"
+        )
     if _check(form) == "lax" or x.ndim == 4:
         return _lax_conv(x, kernel, strides, padding)
     return _conv3d(x, kernel, strides, padding)

@@ -53,7 +53,7 @@ class Weights:
     """Weights of the loss terms.
 
     Attributes:
-        pixel: of the L1 loss (0.5 in the paper, 0.2 in the released code).
+        pixel: of the pixel loss (0.5 in the paper, 0.2 in the released code).
         adversarial: of the generator's adversarial loss; 0 trains without discriminator.
         fake: of generated clips in the discriminator's loss (lambda_p in the paper's L_dis).
         mismatched: of real clips with another clip's sound there (lambda_u).
@@ -75,6 +75,7 @@ class GeneratorTask:
         weights: of the loss terms.
         optimizers: "generator" and, with a discriminator, "discriminator".
         frames: of a window.
+        huber_delta: error beyond which the pixel loss is linear; 0 is L1 throughout.
         ema_decay: of the averaged generator that evaluation and speaking use.
     """
 
@@ -83,6 +84,7 @@ class GeneratorTask:
     weights: Weights
     optimizers: Mapping[str, optax.GradientTransformation]
     frames: int = 16
+    huber_delta: float = 0.0
     ema_decay: float = 0.999
     best_metric: str = "l1"
 
@@ -129,7 +131,7 @@ class GeneratorTask:
             logits, judge_stats = self._judge(discriminator, state, batch, video, fake)
             real, fooled, mismatched = logits[:, 0], logits[:, 1], logits[:, 2]
             terms = {
-                "pixel": pixel.l1(fake, video).mean(),
+                "pixel": self._pixel(fake, video).mean(),
                 "adversarial": adversarial.real(fooled).mean(),
                 "d_real": adversarial.real(real).mean(),
                 "d_fake": adversarial.fake(fooled).mean(),
@@ -154,7 +156,7 @@ class GeneratorTask:
     def _pixel_step(self, state: State, batch: Batch) -> tuple[State, dict[str, Scalar]]:
         def loss(generator: Any) -> tuple[Scalar, Any]:
             video, fake, stats = self._generate(generator, state, batch)
-            value = pixel.l1(fake, video).mean()
+            value = self._pixel(fake, video).mean()
             return self.weights.pixel * value, ({"pixel": value}, {"generator": stats})
 
         (value, (terms, stats)), grads = jax.value_and_grad(loss, has_aux=True)(
@@ -187,6 +189,11 @@ class GeneratorTask:
             mutable=["batch_stats"],
         )
         return logits.reshape(-1, 3).astype(jnp.float32), changed.get("batch_stats", {})
+
+    def _pixel(self, fake: Array, video: Array) -> Float[Array, "B"]:
+        if self.huber_delta > 0:
+            return pixel.huber(fake, video, delta=self.huber_delta)
+        return pixel.l1(fake, video)
 
     def _heard(self, log_mel: Float[Array, "B C F"]) -> Float[Array, "B c F"]:
         """The sound of the window itself, without the context around it."""

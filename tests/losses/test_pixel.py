@@ -33,3 +33,16 @@ def test_l1_refuses_shapes_that_would_broadcast():
 def test_l1_has_the_sign_as_gradient():
     gradient = jax.grad(lambda x: pixel.l1(x, jnp.zeros((1, 2))).sum())(jnp.array([[3.0, -2.0]]))
     np.testing.assert_allclose(gradient, [[0.5, -0.5]])
+
+
+def test_huber_is_quadratic_inside_delta_and_l1_minus_half_of_it_beyond():
+    errors = jnp.array([[0.0, 0.05, -0.1], [0.2, -0.5, 1.0]])[:, None]
+    loss = pixel.huber(errors, jnp.zeros_like(errors), delta=0.2)
+    inside = np.mean([0.0, 0.05**2 / 0.4, 0.1**2 / 0.4])
+    beyond = np.mean([0.2**2 / 0.4, 0.5 - 0.1, 1.0 - 0.1])
+    np.testing.assert_allclose(loss, [inside, beyond], rtol=1e-5)
+
+
+def test_huber_lets_large_errors_pull_harder_than_noise():
+    pull = jax.grad(lambda x: pixel.huber(x, jnp.zeros_like(x)).sum())(jnp.array([[0.02, 0.5]]))
+    np.testing.assert_allclose(pull[0, 1] / pull[0, 0], 10.0, rtol=1e-5)

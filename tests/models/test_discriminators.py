@@ -116,3 +116,9 @@ def test_mistakes_are_named():
         _shapes(Discriminator(streams=(*SMALL_STREAMS, other)), {"video": video, "flow": video})
     with pytest.raises(ConfigError, match="pool \\(5, 1\\).*use 1x1"):
         _shapes(Discriminator(streams=(SoundStream(pool=(5, 1)),)), {"video": video})
+
+
+def test_strides_that_leave_nothing_are_named():
+    video = {"video": jnp.zeros((1, 4, 64, 64, 3))}
+    with pytest.raises(ConfigError, match="does not fit"):
+        jax.eval_shape(Discriminator().init, jax.random.key(0), jnp.zeros((1, 16, 128)), video)
