@@ -135,7 +135,16 @@ def test_released_reach_is_nine_frames():
     assert Generator(audio_context=3).margin == 6
 
 
-@pytest.mark.parametrize("fields", [{"norm": "batch"}, {"norm": "frame", "audio_context": 3}])
+OURS = {
+    "norm": "frame",
+    "audio_norm": "none",
+    "audio_context": 3,
+    "audio_summary": 4,
+    "paint_on_picture": True,
+}
+
+
+@pytest.mark.parametrize("fields", [{"norm": "batch"}, {"norm": "frame", "audio_context": 3}, OURS])
 def test_a_chunk_with_its_margin_equals_the_whole(fields):
     module, _, _, sound, apply = _made(30, **fields)
     whole = apply(sound)
@@ -191,3 +200,19 @@ def test_every_parameter_learns(norm):
     still = [name for name, x in flat.items() if not np.any(np.abs(x) > 0)]
     assert not still
     assert all(np.all(np.isfinite(x)) for x in flat.values())
+
+
+def test_our_form_starts_near_the_picture_and_its_summary_hears_the_context():
+    module, variables, picture, sound, apply = _made(4, **OURS)
+    video = np.asarray(apply(sound))
+    assert np.abs(video - np.asarray(picture)[:, None]).mean() < np.abs(picture).mean()
+    assert variables["params"]["audio_summary"]["kernel"].shape == ((3 + 1 + 3) * 4, 32, 4)
+    assert module.reach == module.video_reach + 3
+    # With the encoder's path cut, the first frame still hears the context's first column.
+    cut = jax.tree.map(lambda x: x, variables)
+    cut["params"]["fusion"]["layer_1"]["conv"]["kernel"] = (
+        cut["params"]["fusion"]["layer_1"]["conv"]["kernel"].at[:, :, :, 8:16].set(0.0)
+    )
+    play = fast_jit(lambda sound: module.apply(cut, picture, sound)[0])
+    moved = np.abs(play(sound.at[:, 0].add(1.0)) - play(sound)).max(axis=(0, 2, 3, 4))
+    assert moved[0] > 0
