@@ -19,7 +19,7 @@ def work(task, beat):
         time.sleep(60)
     if kind == "slow":
         for _ in range(8):
-            time.sleep(0.3)
+            time.sleep(0.9)
             beat(1)
     if kind == "raise":
         raise KeyError("no such thing")
@@ -39,7 +39,7 @@ def test_crash_hang_and_error_cost_only_their_task():
     fine = [("fine", n) for n in range(6)]
     odd = [("crash", 1), ("hang", 2), ("raise", 3), ("slow", 4)]
     # The slow task takes longer than the patience, but says so.
-    got, frames = results([*odd, *fine], processes=3, patience=1.6)
+    got, frames = results([*odd, *fine], processes=3, patience=6.0)
     assert {task: got[task] for task in fine} == {task: 2 * task[1] for task in fine}
     assert got[("slow", 4)] == 8
     assert got[("crash", 1)].reason == "crashed" and "-9" in got[("crash", 1)].detail
