@@ -22,7 +22,7 @@ from lipjax.report import write_report
 from lipjax.training.loop import use_compile_cache
 
 LIMIT_SECONDS = 180
-SPEAKERS, SENTENCES, UNSEEN = 14, 12, 2
+SPEAKERS, SENTENCES, UNSEEN = 14, 10, 2
 R_RIGHT, R_GAIN, CLOSED = 0.6, 0.3, 0.8
 """What the built-in corpus's unseen speakers must show, or the demo fails."""
 
