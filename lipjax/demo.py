@@ -67,7 +67,7 @@ def run(workdir: Path, videos: Path | None) -> int:
         title="lipjax demo",
         evaluation=evaluation,
         workdir=workdir,
-        videos={"a face the model has never seen says a sentence it has never heard": talk},
+        videos={f"a picture and a sound from {_KIND[split]}": talk},
         notes=tuple(verdict),
     )
     print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; look at")
