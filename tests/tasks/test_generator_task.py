@@ -11,6 +11,7 @@ from lipjax.losses import adversarial, pixel
 from lipjax.models.at_a_glance import Generator
 from lipjax.models.discriminators import Discriminator, SoundStream, VideoStream
 from lipjax.tasks.at_a_glance import GeneratorTask, Weights, to_unit
+from lipjax.training import loop
 
 FRAMES, CONTEXT, BANDS = 8, 2, 128
 
@@ -160,3 +161,25 @@ def test_pixel_loss_alone_trains_without_a_judge():
         lambda a, b: bool(jnp.any(a != b)), new.stats["generator"], state.stats["generator"]
     )
     assert all(jax.tree.leaves(moved)), "batch statistics must follow the data"
+
+
+def test_both_players_move_alike_on_eight_devices_and_on_one(tmp_path):
+    task = make_task(rate=1e-2)
+    batch = {name: np.asarray(value) for name, value in make_batch(8).items()}
+
+    class Same:
+        def batch(self, step):
+            return batch
+
+    def run(name, devices):
+        options = {"steps": 1, "eval_every": 9, "show": lambda line: None}
+        return loop.train(task, Same(), workdir=tmp_path / name, devices=devices, **options).state
+
+    one, many = run("one", jax.devices()[:1]), run("many", jax.devices())
+    start = jax.jit(task.init)(jax.random.key(0), make_batch(8), {})
+    for name in ("generator", "discriminator"):
+        for old, a, b in zip(
+            *(jax.tree.leaves(s.params[name]) for s in (start, one, many)), strict=True
+        ):
+            a, b, old = np.asarray(a), np.asarray(b), np.asarray(old)
+            np.testing.assert_array_less(np.linalg.norm(a - b), tolerance(a - old))
