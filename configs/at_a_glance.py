@@ -9,7 +9,7 @@
 The word after the colon picks what to train, `,form=` the form of the networks:
 
     grid            full widths, for a GPU or TPU
-    grid_cpu        reduced widths, for two CPU cores and an hour
+    grid_cpu        reduced widths, for two CPU cores and hours
     demo            small widths, for two CPU cores and minutes (`make demo`)
     tiny            seconds; for tests
 
