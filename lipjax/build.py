@@ -22,8 +22,9 @@ from lipjax.data.views import Streams
 from lipjax.data.windows import Windows
 from lipjax.errors import ConfigError, nearest
 from lipjax.media.log_mel import LogMel
-from lipjax.models.at_a_glance import Generator, strides_for
+from lipjax.models.at_a_glance import Generator
 from lipjax.models.discriminators import Discriminator, SoundStream, VideoStream
+from lipjax.models.map_sizes import strides_for
 from lipjax.speakers.at_a_glance import AtAGlanceSpeaker
 from lipjax.speakers.contract import Speaker
 from lipjax.tasks.at_a_glance import GeneratorTask, Weights

@@ -22,7 +22,8 @@ from lipjax.generate import generate
 from lipjax.media import crops
 from lipjax.media.audio import LogMel, Sound, read_sound, to_float, write_wav
 from lipjax.media.video import probe, read_video, write_video
-from lipjax.models.at_a_glance import Generator, strides_for
+from lipjax.models.at_a_glance import Generator
+from lipjax.models.map_sizes import strides_for
 from lipjax.speakers.at_a_glance import AtAGlanceSpeaker
 
 FRAMES, LATE = 63, 5

@@ -4,7 +4,6 @@
 Kept are the latest few, to resume from, and the best few by the task's metric.
 """
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -124,7 +123,7 @@ class Checkpoints:
         self._manager.close()
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named(tree: Any) -> dict[str, Any]:
     """Returns the leaves of a tree by name, for example "params/generator/Conv_0/kernel"."""
     return {
         jax.tree_util.keystr(keys, simple=True, separator="/"): leaf
@@ -141,7 +140,7 @@ def _saved(checkpoint: Path) -> dict[str, Any]:
 def _difference(saved: Mapping[str, Any], target: State) -> str | None:
     """Names the first parameter, statistic or average in which a saved state is another one."""
     for kind in ("params", "stats", "ema", "given"):
-        there, here = _named(saved.get(kind)), _named(getattr(target, kind))
+        there, here = named(saved.get(kind)), named(getattr(target, kind))
         for name in sorted(there.keys() | here.keys()):
             shapes = [tuple(t[name].shape) if name in t else None for t in (here, there)]
             if shapes[0] != shapes[1]:
@@ -192,7 +191,7 @@ def _metric(checkpoint: Path) -> float | None:
     return json.loads(file.read_text()).get("best") if file.is_file() else None
 
 
-def _read(checkpoint: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def read(checkpoint: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Reads some fields of a saved state into NumPy arrays, whatever they were sharded over."""
     checkpoint = Path(checkpoint).absolute()
     saved = _saved(checkpoint)
@@ -218,7 +217,7 @@ def load_params(path: Path, *, which: Which = "best", averaged: bool = True) -> 
     Raises:
         ConfigError: there is no checkpoint.
     """
-    tree = _read(find_checkpoint(path, which), ("params", "stats", "ema"))
+    tree = read(find_checkpoint(path, which), ("params", "stats", "ema"))
     loaded = {kind: dict(tree.get(kind) or {}) for kind in ("params", "stats")}
     if averaged:
         for kind, networks in (tree.get("ema") or {}).items():
@@ -226,84 +225,3 @@ def load_params(path: Path, *, which: Which = "best", averaged: bool = True) -> 
     for name in loaded["params"]:
         loaded["stats"][name] = loaded["stats"].get(name) or {}
     return loaded
-
-
-@dataclasses.dataclass(frozen=True)
-class StartReport:
-    """What starting from another run's parameters found.
-
-    Attributes:
-        source: the checkpoint that was read.
-        matched: names of the arrays that were taken over.
-        missing: names that the checkpoint lacks; they keep their initial values.
-        mismatched: name -> (shape here, shape there); they keep their initial values.
-        unused: names that only the checkpoint has.
-    """
-
-    source: str
-    matched: tuple[str, ...]
-    missing: tuple[str, ...]
-    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    unused: tuple[str, ...]
-
-    def summary(self) -> str:
-        """Returns the report as lines of text."""
-        lines = [f"start from the parameters of {self.source}: {len(self.matched)} arrays match"]
-        for title, names in (("not there", self.missing), ("not used", self.unused)):
-            lines += [f"  {title}: {_some(names)}"] if names else []
-        for name, (here, there) in self.mismatched.items():
-            lines.append(f"  other shape: {name} is {here} here, {there} there")
-        return "\n".join(lines)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
-
-
-def start_from(state: State, path: Path, *, which: Which = "best") -> tuple[State, StartReport]:
-    """Takes parameters and statistics from another run; step and optimiser stay as they are.
-
-    Args:
-        state: freshly initialised.
-        path: workdir or checkpoint of the other run.
-        which: see `find_checkpoint`.
-
-    Returns:
-        The state with every array whose name and shape match taken over, its averages started
-        from them, and the report.
-
-    Raises:
-        ConfigError: there is no checkpoint, or nothing in it matches.
-    """
-    checkpoint = find_checkpoint(path, which)
-    there = _named(_read(checkpoint, ("params", "stats")))
-    matched, missing, mismatched = [], [], {}
-
-    def take(keys: Any, leaf: jax.Array) -> jax.Array:
-        name = jax.tree_util.keystr(keys, simple=True, separator="/")
-        if name not in there:
-            missing.append(name)
-        elif there[name].shape != leaf.shape:
-            mismatched[name] = (leaf.shape, there[name].shape)
-        else:
-            matched.append(name)
-            value = there[name].astype(leaf.dtype)
-            return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda i: value[i])
-        return leaf
-
-    here = {"params": dict(state.params), "stats": dict(state.stats)}
-    here = jax.tree_util.tree_map_with_path(take, here)
-    unused = tuple(sorted(set(there) - set(matched) - set(mismatched)))
-    report = StartReport(str(checkpoint), tuple(matched), tuple(missing), mismatched, unused)
-    if not matched:
-        raise ConfigError(
-            f"{checkpoint}: no array has a name and shape that this model knows; it has "
-            f"{_some(unused)}, this model {_some(tuple(missing))}"
-        )
-    # Copies, because the step donates every array of the state.
-    ema = {
-        kind: {name: jax.tree.map(lambda x: x.copy(), here[kind][name]) for name in networks}
-        for kind, networks in state.ema.items()
-    }
-    return state.replace(params=here["params"], stats=here["stats"], ema=ema), report

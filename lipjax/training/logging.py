@@ -16,6 +16,13 @@ from PIL import Image
 METRICS = "metrics.jsonl"
 
 
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a small JSON file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(part, path)
+
+
 def encode_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
     """Returns the picture as a PNG file."""
     out = io.BytesIO()

@@ -7,42 +7,26 @@ preview, save. Whatever a checkpoint of step s holds was logged before it was wr
 """
 
 import dataclasses
-import itertools
-import json
-import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Shaped
 
-from lipjax.errors import ConfigError
 from lipjax.state import State
 from lipjax.tasks.contract import Task
 from lipjax.training import sharding
-from lipjax.training.checkpoints import FOLDER, Checkpoints, StartReport, start_from
+from lipjax.training.checkpoints import FOLDER, Checkpoints
+from lipjax.training.feeding import HostBatch, Windows, best_of, device_batches, mean_scores
 from lipjax.training.interrupt import Stop
-from lipjax.training.logging import MetricWriter, NoWriter
+from lipjax.training.logging import MetricWriter, NoWriter, write_json
 from lipjax.training.progress import Progress, duration
 from lipjax.training.rows import plain, shown_terms, summary
+from lipjax.training.start import StartReport, check_start, start_from
 
-HostBatch = Mapping[str, Shaped[np.ndarray, "_ ..."]]
 Preview = Callable[[Any, int], Mapping[str, np.ndarray]]
-
-
-@runtime_checkable
-class Windows(Protocol):
-    """Training data: this process's part of the global batch of any step.
-
-    May also have `iterate(start)`, which yields batch(start), batch(start + 1), ... made ahead.
-    """
-
-    def batch(self, step: int) -> HostBatch:
-        """Returns the batch of a step, a pure function of the step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +137,7 @@ def train(
 
     # ---- State: this workdir's own checkpoint, else a new one, perhaps with given parameters.
     checkpoints = Checkpoints(workdir / FOLDER, keep_latest=keep_latest, keep_best=keep_best)
-    _check_start(workdir, from_checkpoint, resumes=checkpoints.latest is not None)
+    check_start(workdir, from_checkpoint, resumes=checkpoints.latest is not None)
     memory = {"best": None, "best_step": None, "seconds": 0.0, "pending": []}
     report = None
     if checkpoints.latest is not None:
@@ -198,7 +182,7 @@ def train(
     best, best_step = memory["best"], memory["best_step"]
     row: dict[str, float | int | None] = {}
     evaluation: dict[str, float] = {}
-    batches = _device_batches(mesh, windows, step, ahead=0 if on_cpu else 2)
+    batches = device_batches(mesh, windows, step, ahead=0 if on_cpu else 2)
     with Stop() as stop:
         try:
             while step < steps:
@@ -223,8 +207,8 @@ def train(
 
                 began = time.monotonic()
                 if eval_batches and (step % eval_every == 0 or last):
-                    evaluation = _evaluate(evaluate, mesh, state, eval_batches)
-                    metric = _metric_of(task, evaluation)
+                    evaluation = mean_scores(evaluate, mesh, state, eval_batches)
+                    metric = best_of(task, evaluation)
                     row |= {f"eval/{name}": value for name, value in evaluation.items()}
                     values = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.items())
                     progress.say(f"step {step}/{steps}  evaluation: {values}")
@@ -260,7 +244,7 @@ def train(
 
     rate = progress.overall(step)
     if writes:
-        _write_json(
+        write_json(
             workdir / "progress.json",
             {
                 "step": step,
@@ -283,70 +267,3 @@ def train(
         windows_per_second=rate * batch_size,
         start=report,
     )
-
-
-def _check_start(workdir: Path, start: Path | None, *, resumes: bool) -> None:
-    """Refuses to go on with a run that started from something else than asked for."""
-    file = workdir / "start.json"
-    wanted = None if start is None else str(Path(start).resolve())
-    if start is not None and Path(start).resolve().is_relative_to(workdir.resolve()):
-        raise ConfigError(f"--from {start} lies in the workdir itself; choose a new --workdir")
-    if resumes and start is not None:
-        recorded = json.loads(file.read_text())["from"] if file.is_file() else None
-        if recorded != wanted:
-            raise ConfigError(
-                f"{workdir} already holds a run that started from "
-                f"{recorded or 'new parameters'}, not from {start}; choose a new --workdir, "
-                "or leave out --from to go on with that run"
-            )
-    if not resumes and jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        _write_json(file, {"from": wanted})
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(part, path)
-
-
-def _device_batches(
-    mesh: jax.sharding.Mesh, windows: Windows, start: int, *, ahead: int
-) -> Iterator[dict[str, jax.Array]]:
-    """Yields batches on the devices, the transfer of the next `ahead` already under way."""
-    if hasattr(windows, "iterate"):
-        source = windows.iterate(start)
-    else:
-        source = (windows.batch(step) for step in itertools.count(start))
-    queue: list[dict[str, jax.Array]] = []
-    try:
-        for batch in source:
-            queue.append(sharding.put_batch(mesh, batch))
-            if len(queue) > ahead:
-                yield queue.pop(0)
-    finally:
-        if hasattr(source, "close"):
-            source.close()
-
-
-def _evaluate(
-    program: Callable, mesh: jax.sharding.Mesh, state: State, batches: Sequence[HostBatch]
-) -> dict[str, float]:
-    """Returns the mean of every score over all examples, each counted once."""
-    size = max(len(next(iter(batch.values()))) for batch in batches)
-    scores: dict[str, list[float]] = {}
-    for batch in batches:
-        arrays, count = sharding.put_padded(mesh, batch, size=size)
-        for name, values in jax.device_get(program(state, arrays)).items():
-            scores.setdefault(name, []).extend(np.asarray(values, np.float64)[:count].tolist())
-    return {name: math.fsum(values) / len(values) for name, values in scores.items()}
-
-
-def _metric_of(task: Task, evaluation: Mapping[str, float | int]) -> float | None:
-    if task.best_metric not in evaluation:
-        raise ConfigError(
-            f"the task's best_metric {task.best_metric!r} is none of its evaluation's scores "
-            f"{sorted(evaluation)}"
-        )
-    value = evaluation[task.best_metric]
-    return value if math.isfinite(value) else None

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from lipjax.errors import ConfigError
-from lipjax.models.at_a_glance import Fusion, Generator, strides_for
+from lipjax.models.at_a_glance import Generator
+from lipjax.models.decoders import Fusion
+from lipjax.models.map_sizes import strides_for
 
 TABLE = runpy.run_path(str(Path(__file__).with_name("layer_table.py")))
 # Quick to compile matters more here than quick to run.

@@ -10,7 +10,8 @@ import pytest
 
 from lipjax.errors import ConfigError
 from lipjax.media.audio import LogMel
-from lipjax.models.at_a_glance import Generator, strides_for
+from lipjax.models.at_a_glance import Generator
+from lipjax.models.map_sizes import strides_for
 from lipjax.speakers.at_a_glance import AtAGlanceSpeaker
 from lipjax.speakers.chunks import speak
 from lipjax.speakers.contract import Speaker

@@ -10,7 +10,8 @@ import pytest
 from lipjax.errors import ConfigError
 from lipjax.state import State
 from lipjax.training import sharding
-from lipjax.training.checkpoints import Checkpoints, find_checkpoint, load_params, start_from
+from lipjax.training.checkpoints import Checkpoints, find_checkpoint, load_params
+from lipjax.training.start import start_from
 
 
 def make(value=1.0, *, shards=1, devices=None, width=4, extra=False):

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoders of sound and picture to maps of features.
+
+Source: Chen et al., "Lip Movements Generation at a Glance", ECCV 2018, and the authors' code.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lipjax.nn.blocks import ConvBlock
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel columns to one row of features per video frame.
+
+    Attributes:
+        widths: channels of the 3x3 convolutions.
+        time_strides, frequency_strides: steps of each convolution, and of the pooling if any.
+        pool: "conv", or "max" for a max pooling by the last pair of strides instead of a last
+            convolution.
+        norm, form, dtype: see `lipjax.nn.blocks`.
+    """
+
+    widths: Sequence[int] = (32, 64, 128, 256, 256)
+    time_strides: Sequence[int] = (1, 2, 1, 2, 1)
+    frequency_strides: Sequence[int] = (1, 2, 1, 2, 2)
+    pool: str = "conv"
+    norm: str = "batch"
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, log_mel: Float[Array, "B C F"], *, train: bool) -> Float[Array, "B T f D"]:
+        """Returns the audio feature f_s, T = C / columns per frame."""
+        strides = list(zip(self.time_strides, self.frequency_strides, strict=True))
+        x = log_mel[..., None]
+        for number, width in enumerate(self.widths):
+            x = ConvBlock(
+                width,
+                (3, 3),
+                strides[number],
+                norm=self.norm,
+                form=self.form,
+                dtype=self.dtype,
+                name=f"layer_{number + 1}",
+            )(x, train=train)
+        if self.pool == "max":
+            x = nn.max_pool(x, strides[-1], strides[-1])
+        return x
+
+
+class IdentityEncoder(nn.Module):
+    """A picture of a mouth to a map of features.
+
+    Attributes:
+        widths: channels; the first convolution is 7x7 with reflected borders, the others 3x3.
+        strides: step of each convolution.
+        norm, form, dtype: see `lipjax.nn.blocks`.
+    """
+
+    widths: Sequence[int] = (64, 128, 256)
+    strides: Sequence[int] = (1, 2, 2)
+    norm: str = "batch"
+    form: str = "rewritten"
+    dtype: jax.typing.DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, picture: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B h w D"]:
+        """Returns the identity feature f_p."""
+        x = jnp.pad(picture, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+        for number, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+            x = ConvBlock(
+                width,
+                (3, 3) if number else (7, 7),
+                (stride, stride),
+                None if number else ((0, 0), (0, 0)),
+                norm=self.norm,
+                leading=1,
+                form=self.form,
+                dtype=self.dtype,
+                name=f"layer_{number + 1}",
+            )(x, train=train)
+        return x

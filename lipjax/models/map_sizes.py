@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strides that bring sound and picture to maps of one size.
+
+The generator of "Lip Movements Generation at a Glance" lays the sound's map over the picture's,
+so both must have F = H = W places.
+"""
+
+from lipjax.errors import ConfigError
+
+# Picture size -> size of the maps, strides of the identity encoder, factors of the decoder.
+_MAPS = {
+    64: (16, (1, 2, 2), (2, 2)),
+    96: (16, (1, 2, 3), (3, 2)),
+    128: (32, (1, 2, 2), (2, 2)),
+}
+# Factor between bands and map -> strides of the audio encoder along frequency.
+_FREQUENCY = {
+    1: (1, 1, 1, 1, 1),
+    2: (1, 2, 1, 1, 1),
+    4: (1, 2, 1, 2, 1),
+    8: (1, 2, 1, 2, 2),
+}
+
+
+def strides_for(size: int, bands: int = 128) -> dict[str, tuple[int, ...]]:
+    """Returns the stride fields of a `Generator` that keep its maps F = H = W.
+
+    Args:
+        size: height and width of the pictures in pixels: 64, 96 or 128.
+        bands: mel bands of the sound feature.
+
+    Raises:
+        ConfigError: there are no such strides; names the nearest size or number of bands.
+    """
+    if size not in _MAPS:
+        near = min(_MAPS, key=lambda known: abs(known - size))
+        raise ConfigError(f"pictures of {size} px: the nearest size that works is {near} px")
+    maps, identity, decoder = _MAPS[size]
+    if bands not in {maps * factor for factor in _FREQUENCY}:
+        near = min((maps * factor for factor in _FREQUENCY), key=lambda known: abs(known - bands))
+        raise ConfigError(
+            f"{bands} mel bands with pictures of {size} px: the nearest number that works is {near}"
+        )
+    return {
+        "identity_strides": identity,
+        "audio_frequency_strides": _FREQUENCY[bands // maps],
+        "decoder_strides": decoder,
+    }
