@@ -21,7 +21,7 @@ ROOMS = (
     *("errors", "media", "data", "nn", "models", "losses", "metrics", "state", "tasks"),
     *("speakers", "training", "configs", "config_files", "build"),
     *("evaluation", "evaluate", "report", "score", "generation", "generate"),
-    *("jobs", "cli", "demo"),
+    *("jobs", "commands", "cli", "demo"),
 )
 """From the ground up: each imports only from itself and from those before it."""
 CORE = ("jax", "flax", "optax", "jaxtyping", "numpy")

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lipjax train`: corpus to trained model."""
+
+import argparse
+from pathlib import Path
+
+from lipjax.commands.parser import existing
+
+
+def add(commands) -> None:
+    """Adds the command to the console command's subparsers."""
+    p = commands.add_parser(
+        "train",
+        help="train a model on a corpus",
+        description="Trains what a config describes and keeps checkpoints, curves and previews "
+        "in the workdir. The same command again resumes. Any setting of the config can be "
+        "changed: --config.data.dirs=corpus/mine --config.train.steps=5000.",
+        epilog="Example: lipjax train --config configs/at_a_glance.py:grid_cpu "
+        "--config.data.dirs=corpus/mine --workdir runs/mine",
+    )
+    p.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE.py:VARIANT",
+        help="what to train: a config file and, behind a colon, one of its variants",
+    )
+    p.add_argument("--workdir", type=Path, required=True, help="folder of this run")
+    p.add_argument(
+        "--from",
+        dest="start",
+        type=existing,
+        metavar="CHECKPOINT",
+        help="start from the parameters of another run's workdir (fine-tuning)",
+    )
+    p.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from lipjax.config_files import load_config
+    from lipjax.jobs import train
+
+    config = load_config(args.config, args.overrides)
+    train(config, args.workdir, start=args.start)
+    return 0
