@@ -41,18 +41,9 @@ class Fusion(nn.Module):
 
         The audio's frequency axis lies along the height; `everywhere` is laid over every place.
         """
-        batch, height, width, _ = identity.shape
-        frames = audio.shape[1]
-        over_time = jnp.broadcast_to(
-            identity[:, None], (batch, frames, height, width, identity.shape[-1])
-        )
-        over_width = jnp.broadcast_to(
-            audio[:, :, :, None], (batch, frames, height, width, audio.shape[-1])
-        )
-        parts = [over_time, over_width]
+        parts = [identity[:, None], audio[:, :, :, None]]
         if everywhere is not None:
-            shape = (batch, frames, height, width, everywhere.shape[-1])
-            parts.append(jnp.broadcast_to(everywhere[:, :, None, None], shape))
+            parts.append(everywhere[:, :, None, None])
         return ConvBlock(
             self.width,
             (3, 3, 3),
@@ -60,7 +51,7 @@ class Fusion(nn.Module):
             form=self.form,
             dtype=self.dtype,
             name="layer_1",
-        )(jnp.concatenate(parts, axis=-1), train=train)
+        )(parts, train=train)
 
 
 class Decoder(nn.Module):

@@ -172,11 +172,7 @@ class Discriminator(nn.Module):
         shapes = {name: x.shape[1:4] for name, x in maps.items()}
         if len(set(shapes.values())) != 1:
             raise ConfigError(f"the video streams' maps must have one shape, but are {shapes}")
-        (shape,) = set(shapes.values())
-        spread = [
-            jnp.broadcast_to(v[:, None, None, None], (v.shape[0], *shape, v.shape[1]))
-            for v in vectors
-        ]
+        spread = [vector[:, None, None, None] for vector in vectors]
         x = ConvBlock(
             self.joint_width,
             (3, 3, 3),
@@ -185,7 +181,7 @@ class Discriminator(nn.Module):
             form=self.form,
             dtype=self.dtype,
             name="joint",
-        )(jnp.concatenate([*maps.values(), *spread], axis=-1), train=train)
+        )([*maps.values(), *spread], train=train)
         x = Conv(
             1,
             (1, *self.joint_kernel),

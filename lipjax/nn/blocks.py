@@ -43,9 +43,12 @@ class ConvBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B *space I"], *, train: bool
+        self,
+        x: Float[Array, "B *space I"] | Sequence[Float[Array, "B ..."]],
+        *,
+        train: bool,
     ) -> Float[Array, "B *out {self.features}"]:
-        """Returns the block's output for x [B (T) H W I]."""
+        """Returns the block's output for x [B (T) H W I], or for several as in `Conv`."""
         strides = self.strides or (1,) * len(self.kernel_size)
         common = {
             "features": self.features,

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lipjax.nn import convolution
+from lipjax.errors import ConfigError
+from lipjax.nn import broadcasting, convolution
 
 Dtype = jax.typing.DTypeLike
 Initializer = Callable[..., Array]
@@ -44,20 +45,37 @@ class Conv(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B *space I"]) -> Float[Array, "B *out {self.features}"]:
-        """Returns the convolution of x [B (T) H W I] in `dtype`."""
-        shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        padding = self.padding
-        if padding is None:
-            padding = convolution.same_padding(self.kernel_size)
-        y = convolution.conv(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            strides=self.strides or (1,) * len(self.kernel_size),
-            padding=padding,
-            form=self.form,
-        )
+    def __call__(
+        self, x: Float[Array, "B *space I"] | Sequence[Float[Array, "B ..."]]
+    ) -> Float[Array, "B *out {self.features}"]:
+        """Returns the convolution in `dtype`.
+
+        Args:
+            x: [B (T) H W I]; or several of [B T H W i] with axes of length 1 where they are
+                constant, which are broadcast to one shape and joined as channels.
+
+        Raises:
+            ConfigError: several inputs, and a stride or padding that changes the length of an axis.
+        """
+        parts = (x,) if hasattr(x, "shape") else tuple(x)
+        inputs = sum(part.shape[-1] for part in parts)
+        shape = (*self.kernel_size, inputs, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        parts = [part.astype(self.dtype) for part in parts]
+        strides = self.strides or (1,) * len(self.kernel_size)
+        padding = convolution.same_padding(self.kernel_size)
+        if hasattr(x, "shape"):
+            y = convolution.conv(
+                parts[0],
+                kernel,
+                strides=strides,
+                padding=padding if self.padding is None else self.padding,
+                form=self.form,
+            )
+        elif self.padding is not None or math.prod(strides) != 1:
+            raise ConfigError("several inputs to a convolution need stride 1 and its own padding")
+        else:
+            y = broadcasting.conv_of_broadcasts(parts, kernel, form=self.form)
         return _with_bias(self, y, math.prod(shape[:-1]))
 
 
