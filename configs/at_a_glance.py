@@ -70,6 +70,7 @@ def _base() -> ConfigDict:
                 "mouth_size": 64,
                 "fps": 25.0,
                 "cache_mb": 1024.0,
+                "workers": 0,  # processes that make batches; 0: threads
                 "log_mel": {
                     "rate": 16_000,
                     "hop": 160,
@@ -81,7 +82,7 @@ def _base() -> ConfigDict:
                     "floor_db": -100.0,
                     "level_db": -20.0,
                 },
-                "augment": {"flip": 0.0, "brightness": 0.0, "shift": 0.0},
+                "augment": {"flip": 0.0, "brightness": 0.0, "shift": 0.0, "hiss": 0.0},
             },
             "train": {
                 "steps": 200_000,
@@ -104,7 +105,8 @@ def _released(config: ConfigDict) -> None:
             "audio_pool": "conv",
             "identity_widths": (64, 128, 256),
             "fusion_width": 256,
-            "audio_summary": 0,
+            "speech_features": 0,
+            "speech_blocks": 2,
             "residual_blocks": 9,
             "residual_kernel": (1, 3, 3),
             "decoder_widths": (128, 64),
@@ -158,7 +160,7 @@ def _paper(config: ConfigDict) -> None:
 def _lipjax(config: ConfigDict) -> None:
     _released(config)
     config.generator.update({"norm": "frame", "audio_norm": "none", "paint_on_picture": True})
-    config.generator.update({"audio_summary": 128, "audio_context": 4})
+    config.generator.update({"speech_features": 256, "audio_context": 6})
     for part in (config.discriminator, config.discriminator.sound, config.discriminator.video):
         part.norm = "frame"
         part.negative_slope = 0.2
@@ -167,7 +169,7 @@ def _lipjax(config: ConfigDict) -> None:
     config.huber_delta = 0.3
     config.optimizer.update({"b1": 0.5, "clip_norm": 1.0, "warmup_steps": 500})
     config.data.log_mel = _base().data.log_mel
-    config.data.augment.update({"flip": 0.5, "brightness": 0.15, "shift": 0.03})
+    config.data.augment.update({"flip": 0.5, "brightness": 0.15, "shift": 0.03, "hiss": 0.15})
 
 
 def _grid(config: ConfigDict) -> None:
@@ -189,7 +191,7 @@ def _small(
             "audio_widths": audio[: len(config.generator.audio_widths)],
             "identity_widths": identity,
             "fusion_width": width,
-            "audio_summary": width if config.generator.audio_summary else 0,
+            "speech_features": 2 * width if config.generator.speech_features else 0,
             "residual_blocks": blocks,
             "decoder_widths": decoder,
             "decoder_kernel": (1, 3, 3),
@@ -204,23 +206,23 @@ def _small(
 
 
 def _grid_cpu(config: ConfigDict) -> None:
-    _small(config, audio=(16, 32, 64, 64, 64), identity=(16, 32, 64), blocks=3, decoder=(32, 16))
+    _small(config, audio=(16, 32, 32, 32, 32), identity=(8, 16, 32), blocks=2, decoder=(24, 12))
     config.weights.adversarial = 0.0
     config.optimizer.update({"learning_rate": 2e-3, "b1": 0.9, "final_fraction": 0.05})
     config.optimizer.warmup_steps = 50
     config.ema_decay = 0.99
-    config.data.batch_size = 8
+    # Many small steps: what matters early is how often the sound can be found to matter.
+    config.data.batch_size = 4
     config.train.update(
-        {"steps": 4000, "eval_every": 250, "checkpoint_every": 250, "preview_every": 500}
+        {"steps": 6000, "eval_every": 500, "checkpoint_every": 250, "preview_every": 1000}
     )
     config.train.eval_windows = 64
 
 
 def _demo(config: ConfigDict) -> None:
     _grid_cpu(config)
-    _small(config, audio=(16, 32, 32, 32, 32), identity=(8, 16, 32), blocks=2, decoder=(24, 12))
-    config.train.update({"steps": 600, "eval_every": 150, "checkpoint_every": 150})
-    config.train.preview_every = 300
+    config.train.update({"steps": 1600, "eval_every": 400, "checkpoint_every": 400})
+    config.train.preview_every = 800
 
 
 def _tiny(config: ConfigDict) -> None:

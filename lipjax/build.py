@@ -144,6 +144,7 @@ def windows_of(config: ConfigDict, task: Any, corpora: list[Corpus], split: str)
         weights=list(data.weights) or None,
         augment=Augment(**(data.augment if split == "train" else {})),
         cache_mb=data.cache_mb,
+        workers=data.workers,
     )
 
 

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from lipjax import cli
+from lipjax.commands import prepare, train
 from lipjax.errors import ConfigError
 
 TINY = "configs/at_a_glance.py:tiny"
@@ -159,7 +160,7 @@ def test_errors_of_jobs_become_one_line(capsys, folder, monkeypatch, error, code
     def fails(args):
         raise error
 
-    monkeypatch.setattr(cli, "_run_prepare", fails)
+    monkeypatch.setattr(prepare, "_run", fails)
     found, out, err = call(capsys, "prepare", "videos", "--out", "corpus")
     assert (found, out, err) == (code, "", f"lipjax prepare: {says}\n")
 
@@ -168,14 +169,14 @@ def test_faults_of_lipjax_keep_their_traceback(monkeypatch, folder):
     def fails(args):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_run_prepare", fails)
+    monkeypatch.setattr(prepare, "_run", fails)
     with pytest.raises(ZeroDivisionError):
         cli.main(["prepare", "videos", "--out", "corpus"])
 
 
 def test_words_reach_the_jobs(monkeypatch, folder):
     seen = []
-    monkeypatch.setattr(cli, "_run_train", lambda args: seen.append(args) or 0)
+    monkeypatch.setattr(train, "_run", lambda args: seen.append(args) or 0)
     words = ["--config", TINY, "--config.train.steps=5", "--workdir", "run", "--from", "videos"]
     assert cli.main(["train", *words, "--config.data.dirs=a,b"]) == 0
     (args,) = seen

@@ -15,3 +15,4 @@ def test_the_demo_reaches_what_it_promises(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "talk.mp4").stat().st_size > 10_000
+    assert done.stdout.count("\nok: ") == 4

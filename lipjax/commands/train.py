@@ -38,7 +38,10 @@ def add(commands) -> None:
 def _run(args: argparse.Namespace) -> int:
     from lipjax.config_files import load_config
     from lipjax.jobs import train
+    from lipjax.training.sharding import spread_over_cores
 
     config = load_config(args.config, args.overrides)
+    if config.train.shards == 1:
+        spread_over_cores(config.data.batch_size)
     train(config, args.workdir, start=args.start)
     return 0

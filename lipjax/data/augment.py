@@ -30,18 +30,29 @@ class Augment:
         flip: share of clips that are mirrored left to right.
         brightness: largest relative change of brightness and of contrast, 0.1 = +-10 %.
         shift: largest shift of the crop in parts of its side, whole pixels, edges repeated.
+        hiss: standard deviation of the noise added to every value of log-mel features, whose
+            range is about [-1, 1].
     """
 
     flip: float = 0.0
     brightness: float = 0.0
     shift: float = 0.0
+    hiss: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> "Change":
-        """Draws the change for one clip."""
+        """Draws the change of one clip's pictures."""
         mirrored = bool(rng.random() < self.flip)
         gain, bias = 1.0 + rng.uniform(-1, 1, 2) * self.brightness
         right, down = rng.uniform(-1, 1, 2) * self.shift
         return Change(mirrored, float(gain), float(bias - 1.0) * 128.0, float(right), float(down))
+
+    def sound(
+        self, log_mel: Float32[np.ndarray, "C F"], rng: np.random.Generator
+    ) -> Float32[np.ndarray, "C F"]:
+        """Changes a sound feature."""
+        if not self.hiss:
+            return log_mel
+        return log_mel + np.float32(self.hiss) * rng.standard_normal(log_mel.shape, np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

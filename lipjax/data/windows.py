@@ -83,7 +83,8 @@ class Windows:
         weights: share of each corpus in the mix; by number of windows if not given.
         augment: changes of pictures; none by default.
         process: (index, count): this process gets every count-th row of a global batch.
-        cache_mb: memory per corpus for clips in use.
+        cache_mb: memory per corpus for clips in use, in every process that makes batches.
+        workers: processes that make batches ahead of time; 0 leaves it to threads of this one.
 
     Raises:
         ConfigError: an input table or a setting that cannot work.
@@ -103,6 +104,7 @@ class Windows:
         augment: Augment = UNCHANGED,
         process: tuple[int, int] = (0, 1),
         cache_mb: float = 512.0,
+        workers: int = 0,
     ):
         import grain
 
@@ -118,6 +120,7 @@ class Windows:
         self.length = max(view.offset + view.length for view in pictures or anchored)
         self.batch_size = batch_size
         self._augment = augment
+        self._workers = workers
         self._splits = [_Split(c, split, streams, self.length, cache_mb) for c in corpora]
         self._skipped: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
@@ -136,6 +139,13 @@ class Windows:
         index, count = process
         self._dataset = mixed[index::count].batch(batch_size // count)
 
+    def __getstate__(self) -> dict:
+        # For worker processes, which call `element` alone.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_dataset")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     @property
     def skipped(self) -> int:
         """Records that could not be read so far; a deterministic draw stands in for each."""
@@ -146,11 +156,31 @@ class Windows:
         return self._dataset[step]
 
     def iterate(self, start: int = 0, *, threads: int = 2, ahead: int = 4) -> Iterator[Batch]:
-        """Yields `batch(start)`, `batch(start + 1)`, ... made ahead of time by threads."""
+        """Yields `batch(start)`, `batch(start + 1)`, ... made ahead of time.
+
+        They are made by threads of this process or, with `workers`, by processes; the batches
+        are the same. What a process skips it reports itself; `skipped` does not count it.
+
+        Args:
+            start: step of the first batch.
+            threads: of each process.
+            ahead: batches made ahead by each process.
+        """
         import grain
 
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-        yield from self._dataset[start:].to_iter_dataset(options)
+        batches = self._dataset[start:].to_iter_dataset(options)
+        if self._workers:
+            _let_grain_run_anywhere()
+            batches = batches.mp_prefetch(
+                grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=ahead)
+            )
+        iterator = iter(batches)
+        try:
+            yield from iterator
+        finally:
+            if hasattr(iterator, "close"):
+                iterator.close()  # else grain goes on making batches
 
     def examples(self, count: int) -> list[Batch]:
         """Returns fixed batches for evaluation: windows spread evenly over the split's clips.
@@ -216,6 +246,8 @@ class Windows:
             elif view.stream == "landmarks":
                 size = views.stream("mouth").shape[1]
                 cut = changes[source].landmarks(cut, size)
+            elif view.stream == "log_mel":
+                cut = augment.sound(cut, rng)
             row[name] = cut
         return row
 
@@ -237,6 +269,14 @@ class Windows:
         if source == clip:
             return clip, split.other_start(clip, start, length, rng)
         return source, int(rng.integers(split.frames[source] - length + 1))
+
+
+def _let_grain_run_anywhere() -> None:
+    """Grain's worker processes want absl's flags parsed, which only absl programs do."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 @dataclasses.dataclass(frozen=True)

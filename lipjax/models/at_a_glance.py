@@ -10,6 +10,7 @@ same modules.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float
 
 from lipjax.errors import ConfigError
 from lipjax.models.decoders import Decoder, Fusion
-from lipjax.models.encoders import AudioEncoder, IdentityEncoder
+from lipjax.models.encoders import AudioEncoder, IdentityEncoder, SpeechEncoder
 
 
 class Generator(nn.Module):
@@ -32,17 +33,18 @@ class Generator(nn.Module):
         audio_frequency_strides, identity_strides, decoder_strides: from `map_sizes.strides_for`.
         identity_widths: see `IdentityEncoder`.
         fusion_width: channels of the fused feature and of the residual blocks.
-        audio_summary: length of a vector drawn linearly from all bands of a frame's sound and of
-            `audio_context` frames around it, and laid over every place of the fused map; 0 is
-            none, as published. Without it a place hears the frequencies of its own height, and
-            as far as the convolutions behind the fusion reach, and learns to hear late.
+        speech_features: length of a vector that a `SpeechEncoder` hears in each frame and that is
+            laid over every place of the fused map; 0 is none, as published. Without it a place
+            hears the frequencies of its own height, and as far as the convolutions behind the
+            fusion reach, and learns to hear late.
+        speech_blocks: residual blocks of the `SpeechEncoder`.
         residual_blocks, residual_kernel, decoder_widths, decoder_kernel, final_kernel,
             paint_on_picture: see `Decoder`.
         norm: "batch" (as published) or "frame" (no frame knows of another, see `FrameNorm`).
         audio_norm: another norm for the audio encoder; "frame" would take the loudness out of every
             column before anything has seen it, so "none" belongs to the norm "frame".
         audio_context: frames of real sound that are given beyond the window on both sides; their
-            rows are cut off behind the audio encoder, so that it sees no border.
+            rows are cut off behind the encoders, so that they see no border.
         form: how convolutions are computed, see `lipjax.nn.convolution`.
         dtype: type of the computation; parameters and norm statistics are float32.
     """
@@ -56,7 +58,8 @@ class Generator(nn.Module):
     identity_widths: Sequence[int] = (64, 128, 256)
     identity_strides: Sequence[int] = (1, 2, 2)
     fusion_width: int = 256
-    audio_summary: int = 0
+    speech_features: int = 0
+    speech_blocks: int = 2
     residual_blocks: int = 9
     residual_kernel: Sequence[int] = (1, 3, 3)
     decoder_widths: Sequence[int] = (128, 64)
@@ -102,21 +105,14 @@ class Generator(nn.Module):
             **{**common, "norm": self.audio_norm or self.norm},
             name="audio_encoder",
         )(log_mel.astype(self.dtype), train=train)
-        audio = audio[:, self.audio_context : audio.shape[1] - self.audio_context]
+        audio = self._without_context(audio)
         picture = IdentityEncoder(
             self.identity_widths, self.identity_strides, **common, name="identity_encoder"
         )(identity.astype(self.dtype), train=train)
         everywhere = None
-        if self.audio_summary:
-            taps = (2 * self.audio_context + 1) * self.columns_per_frame
-            everywhere = nn.Conv(
-                self.audio_summary,
-                (taps,),
-                (self.columns_per_frame,),
-                padding="VALID",
-                dtype=self.dtype,
-                name="audio_summary",
-            )(log_mel.astype(self.dtype))
+        if self.speech_features:
+            everywhere = self._speech_encoder(name="speech_encoder")(log_mel.astype(self.dtype))
+            everywhere = self._without_context(everywhere)
         fused = Fusion(self.fusion_width, **common, name="fusion")(
             picture, audio, everywhere, train=train
         )
@@ -140,7 +136,7 @@ class Generator(nn.Module):
 
     @property
     def audio_reach(self) -> int:
-        """Frames of sound beyond its own that a row of the audio feature sees at most."""
+        """Frames of sound beyond its own that a row of the audio features sees at most."""
         first = last = 0
         convolutions = len(self.audio_widths)
         for number in reversed(range(len(self.audio_time_strides))):
@@ -148,7 +144,8 @@ class Generator(nn.Module):
             # A 3-tap convolution starts one before its column; a pooling window on it.
             before, after = (1, 1) if number < convolutions else (0, stride - 1)
             first, last = first * stride - before, last * stride + after
-        return max(-(first // self.columns_per_frame), last // self.columns_per_frame)
+        spoken = self._speech_encoder(parent=None).reach if self.speech_features else 0
+        return max(-(first // self.columns_per_frame), last // self.columns_per_frame, spoken)
 
     @property
     def video_reach(self) -> int:
@@ -164,13 +161,20 @@ class Generator(nn.Module):
     @property
     def reach(self) -> int:
         """Frames beyond which the sound cannot change a frame of the video."""
-        heard = max(self.audio_reach, self.audio_context if self.audio_summary else 0)
-        return heard + self.video_reach
+        return self.audio_reach + self.video_reach
 
     @property
     def margin(self) -> int:
         """Frames at each inner border of a chunk that a neighbouring chunk would change."""
         return self.video_reach + max(0, self.audio_reach - self.audio_context)
+
+    def _speech_encoder(self, **fields: Any) -> SpeechEncoder:
+        strides = [stride for stride in self.audio_time_strides if stride > 1]
+        parts = self.speech_features, strides, self.speech_blocks
+        return SpeechEncoder(*parts, dtype=self.dtype, **fields)
+
+    def _without_context(self, feature: Float[Array, "B T ..."]) -> Float[Array, "B t ..."]:
+        return feature[:, self.audio_context : feature.shape[1] - self.audio_context]
 
     def _check(self, picture: Sequence[int], sound: Sequence[int]) -> None:
         layers = len(self.audio_widths) + (self.audio_pool == "max")

@@ -5,6 +5,8 @@ The mesh has the axes `replica` and `shard`. A batch is split over both. Paramet
 and averages are copied to every replica and, where asked, split over `shard`.
 """
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,24 @@ from lipjax.state import State
 
 BATCH_AXES = ("replica", "shard")
 _SMALLEST = 4096  # elements; splitting smaller arrays costs more messages than it saves memory
+
+
+def spread_over_cores(batch_size: int) -> None:
+    """Makes several devices of the CPU, as many as there are cores and the batch divides by.
+
+    XLA leaves a part of every core idle between the operations of one device; two devices on two
+    cores train a quarter faster than one. Accelerators are used as before. For programs, before
+    their first use of JAX; later it does nothing, nor where the user has chosen already.
+
+    Args:
+        batch_size: windows of a global batch.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = max(n for n in range(1, batch_size + 1) if batch_size % n == 0 and n <= (cores or 1))
+    with contextlib.suppress(RuntimeError):  # JAX is in use already
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, shards: int = 1) -> Mesh:

@@ -41,3 +41,11 @@ def test_brightness_is_one_gain_for_the_whole_clip():
     images = np.full((4, 8, 8, 3), 100, np.uint8)
     out = change.pictures(images)
     assert len(np.unique(out)) == 1 and out[0, 0, 0, 0] != 100
+
+
+def test_hiss_is_noise_of_its_deviation_on_the_sound():
+    silent, rng = np.zeros((400, 80), np.float32), np.random.default_rng(0)
+    assert Augment().sound(silent, rng) is silent
+    noise = Augment(hiss=0.2).sound(silent, rng)
+    assert noise.dtype == np.float32
+    assert abs(noise.std() - 0.2) < 0.005 and abs(noise.mean()) < 0.005

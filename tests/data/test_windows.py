@@ -171,6 +171,19 @@ def test_batch_is_a_pure_function_of_seed_and_step():
     np.testing.assert_array_equal(next(stream)["video"], again.batch(11)["video"])
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_worker_processes_make_the_same_batches(count):
+    stream = windows(workers=count, augment=Augment(flip=0.5, hiss=0.1)).iterate(start=5)
+    alone = windows(augment=Augment(flip=0.5, hiss=0.1))
+    try:
+        for step in range(5, 9):
+            batch = next(stream)
+            for name, value in alone.batch(step).items():
+                np.testing.assert_array_equal(batch[name], value)
+    finally:
+        stream.close()
+
+
 def test_processes_share_the_same_global_batch():
     whole = windows().batch(6)["video"]
     parts = [windows(process=(i, 2)).batch(6)["video"] for i in range(2)]

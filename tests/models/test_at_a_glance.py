@@ -141,7 +141,7 @@ OURS = {
     "norm": "frame",
     "audio_norm": "none",
     "audio_context": 3,
-    "audio_summary": 4,
+    "speech_features": 4,
     "paint_on_picture": True,
 }
 
@@ -204,13 +204,12 @@ def test_every_parameter_learns(norm):
     assert all(np.all(np.isfinite(x)) for x in flat.values())
 
 
-def test_our_form_starts_near_the_picture_and_its_summary_hears_the_context():
+def test_our_form_starts_near_the_picture_and_its_speech_vector_hears_the_context():
     module, variables, picture, sound, apply = _made(4, **OURS)
     video = np.asarray(apply(sound))
     assert np.abs(video - np.asarray(picture)[:, None]).mean() < np.abs(picture).mean()
-    assert variables["params"]["audio_summary"]["kernel"].shape == ((3 + 1 + 3) * 4, 32, 4)
-    assert module.reach == module.video_reach + 3
-    # With the encoder's path cut, the first frame still hears the context's first column.
+    assert module.reach == module.video_reach + 6  # two blocks of 5 frames, two layers of 5 columns
+    # With the audio encoder's path cut, the first frame still hears the context's first column.
     cut = jax.tree.map(lambda x: x, variables)
     cut["params"]["fusion"]["layer_1"]["conv"]["kernel"] = (
         cut["params"]["fusion"]["layer_1"]["conv"]["kernel"].at[:, :, :, 8:16].set(0.0)

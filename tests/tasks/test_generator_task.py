@@ -32,7 +32,7 @@ def make_task(*, judged: bool = True, rate: float = 1.0, norm: str = "frame") ->
         final_kernel=(3, 3, 3),
         norm=norm,
         audio_context=CONTEXT,
-        audio_summary=8 if norm == "frame" else 0,
+        speech_features=8 if norm == "frame" else 0,
         paint_on_picture=norm == "frame",
         audio_norm="none" if norm == "frame" else None,
     )

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where arrays land on simulated devices."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +14,8 @@ from jax.sharding import PartitionSpec
 from lipjax.errors import ConfigError
 from lipjax.state import State
 from lipjax.training import sharding
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def test_large_arrays_split_along_their_largest_axis_that_divides():
@@ -57,3 +63,23 @@ def test_wrong_batches_are_named():
         sharding.check_batch(mesh, {"x": np.zeros(3)})
     with pytest.raises(ConfigError, match="differ in length"):
         sharding.check_batch(mesh, {"x": np.zeros(8), "y": np.zeros(16)})
+
+
+@pytest.mark.parametrize(
+    ("before", "flags", "expected"),
+    [
+        ("", "", max(n for n in (1, 2, 3, 6) if n <= CORES)),
+        ("jax.devices()", "", 1),  # too late: nothing happens
+        ("", "--xla_force_host_platform_device_count=5", 5),  # the user's choice stands
+    ],
+)
+def test_programs_get_a_device_per_core_that_divides_the_batch(before, flags, expected):
+    code = (
+        "import jax; from lipjax.training.sharding import spread_over_cores\n"
+        f"{before}\nspread_over_cores(6)\nprint(jax.device_count())"
+    )
+    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout.split() == [str(expected)], run.stderr
