@@ -222,6 +222,15 @@ def test_unknown_voice_and_missing_wheel_are_config_errors(monkeypatch):
         speech.say("hello", speech.Voice("f1"))
 
 
+def test_a_seed_makes_the_same_files_byte_for_byte(tmp_path):
+    digests = set()
+    for name in "abc":
+        make_babble(tmp_path / name, speakers=1, sentences_per_speaker=1, seed=0)
+        files = sorted((tmp_path / name / "speaker00").iterdir())
+        digests.add(tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
+    assert len(files) > 1 and len(digests) == 1
+
+
 def test_impossible_requests_are_config_errors(tmp_path):
     with pytest.raises(ConfigError, match="speakers=0"):
         make_babble(tmp_path, speakers=0, sentences_per_speaker=1, seed=0)
