@@ -54,6 +54,7 @@ def _base() -> ConfigDict:
             "discriminator": {},
             "weights": {"pixel": 0.5, "adversarial": 1.0, "fake": 0.5, "mismatched": 0.5},
             "huber_delta": 0.0,
+            "motion_share": 0.0,
             "optimizer": {
                 "learning_rate": 2e-4,
                 "discriminator_learning_rate": 2e-4,
@@ -222,8 +223,9 @@ def _grid_cpu(config: ConfigDict) -> None:
 
 def _demo(config: ConfigDict) -> None:
     _grid_cpu(config)
-    config.train.update({"steps": 1600, "eval_every": 400, "checkpoint_every": 400})
-    config.train.preview_every = 800
+    config.motion_share = 0.5  # in so few steps lips come before skin
+    config.train.update({"steps": 1800, "eval_every": 450, "checkpoint_every": 450})
+    config.train.preview_every = 900
 
 
 def _tiny(config: ConfigDict) -> None:

@@ -110,6 +110,7 @@ def at_a_glance(config: ConfigDict) -> GeneratorTask:
         optimizers=optimizers_of(config.optimizer, steps=config.train.steps),
         frames=config.frames,
         huber_delta=config.huber_delta,
+        motion_share=config.motion_share,
         ema_decay=config.ema_decay,
     )
 

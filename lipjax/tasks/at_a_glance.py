@@ -76,6 +76,7 @@ class GeneratorTask:
         optimizers: "generator" and, with a discriminator, "discriminator".
         frames: of a window.
         huber_delta: error beyond which the pixel loss is linear; 0 is L1 throughout.
+        motion_share: part of the pixel loss's weight that goes by how much a place moves.
         ema_decay: of the averaged generator that evaluation and speaking use.
     """
 
@@ -85,6 +86,7 @@ class GeneratorTask:
     optimizers: Mapping[str, optax.GradientTransformation]
     frames: int = 16
     huber_delta: float = 0.0
+    motion_share: float = 0.0
     ema_decay: float = 0.999
     best_metric: str = "l1"
 
@@ -191,9 +193,10 @@ class GeneratorTask:
         return logits.reshape(-1, 3).astype(jnp.float32), changed.get("batch_stats", {})
 
     def _pixel(self, fake: Array, video: Array) -> Float[Array, "B"]:
+        weights = pixel.motion_weights(video, self.motion_share) if self.motion_share else 1.0
         if self.huber_delta > 0:
-            return pixel.huber(fake, video, delta=self.huber_delta)
-        return pixel.l1(fake, video)
+            return pixel.huber(fake, video, weights, delta=self.huber_delta)
+        return pixel.l1(fake, video, weights)
 
     def _heard(self, log_mel: Float[Array, "B C F"]) -> Float[Array, "B c F"]:
         """The sound of the window itself, without the context around it."""

@@ -46,3 +46,25 @@ def test_huber_is_quadratic_inside_delta_and_l1_minus_half_of_it_beyond():
 def test_huber_lets_large_errors_pull_harder_than_noise():
     pull = jax.grad(lambda x: pixel.huber(x, jnp.zeros_like(x)).sum())(jnp.array([[0.02, 0.5]]))
     np.testing.assert_allclose(pull[0, 1] / pull[0, 0], 10.0, rtol=1e-5)
+
+
+def test_motion_weights_go_by_how_much_a_place_moves_and_have_a_mean_of_one():
+    video = jnp.zeros((2, 4, 3, 5, 3)).at[0, ::2, 1, 2].set(1.0)
+    weights = pixel.motion_weights(video, 0.8)
+    assert weights.shape == (2, 1, 3, 5, 1)
+    # In the first clip one of 15 places moves: it gets 0.2 and nearly all of 15 x 0.8.
+    np.testing.assert_allclose(weights[0, 0, 1, 2, 0], 0.2 + 0.8 * 15, rtol=0.05)
+    np.testing.assert_allclose(weights[0].mean(), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(weights[1], 1.0, rtol=1e-5)  # nothing moves
+
+
+def test_weights_multiply_the_error_of_their_places():
+    target = jnp.zeros((1, 2, 2, 2, 3))
+    prediction = target.at[0, :, 0, 0].set(1.0)
+    weights = jnp.ones((1, 1, 2, 2, 1)).at[0, 0, 0, 0].set(3.0)
+    np.testing.assert_allclose(pixel.l1(prediction, target, weights), [3 / 4])
+    np.testing.assert_allclose(
+        pixel.huber(prediction, target, weights, delta=0.5),
+        3 * pixel.huber(prediction, target, delta=0.5),
+        rtol=1e-6,
+    )
