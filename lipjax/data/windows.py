@@ -12,62 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from absl import logging
 
+from lipjax.data.anchors import Anchors
 from lipjax.data.augment import Augment
 from lipjax.data.reading import Corpus
-from lipjax.data.views import ClipCache, ClipViews, Streams, View
-from lipjax.errors import ConfigError, CorpusError, nearest
+from lipjax.data.views import ClipViews, Streams, View
+from lipjax.errors import ConfigError, CorpusError
 
 Batch = dict[str, np.ndarray]
 UNCHANGED = Augment()
 _RETRIES = 20  # draws after which a corpus counts as broken rather than a record as bad
-
-
-class _Split:
-    """One corpus's split, and the rules by which anchors are drawn in it."""
-
-    def __init__(self, corpus: Corpus, split: str, streams: Streams, length: int, cache_mb: float):
-        if split not in corpus.splits:
-            raise CorpusError(
-                f"{corpus.directory}: no split {split!r}{nearest(split, corpus.splits)}"
-            )
-        index = corpus.index(split)
-        self.name = f"{corpus.directory}:{split}"
-        self.frames = np.asarray(index.frames)
-        self.speaker = np.asarray(index.speaker)
-        self.ids = np.asarray(index.id)
-        self.clips = ClipCache(corpus.clips(split), streams, megabytes=cache_mb)
-        self.long_enough = np.flatnonzero(self.frames >= length)
-        if not len(self.long_enough):
-            raise CorpusError(
-                f"{self.name}: none of its {len(self.frames)} clips has {length} frames; "
-                "prepare longer clips or ask for a shorter window"
-            )
-        self.too_short = len(self.frames) - len(self.long_enough)
-        self.length = length
-        known = self.speaker[self.long_enough]
-        self._by_speaker = {
-            name: self.long_enough[known == name] for name in np.unique(known) if name
-        }
-
-    def other_clip(self, clip: int, rng: np.random.Generator) -> int:
-        """Any other clip that is long enough; this one if there is no other."""
-        pool = self.long_enough[self.long_enough != clip]
-        return int(rng.choice(pool)) if len(pool) else clip
-
-    def clip_of_speaker(self, clip: int, rng: np.random.Generator) -> int:
-        """Another clip of the same speaker; this one if the speaker is unknown or has no other."""
-        pool = self._by_speaker.get(self.speaker[clip], np.array([], int))
-        pool = pool[pool != clip]
-        return int(rng.choice(pool)) if len(pool) else clip
-
-    def other_start(self, clip: int, start: int, length: int, rng: np.random.Generator) -> int:
-        """A start for `length` frames elsewhere in the clip: apart from the window if possible."""
-        starts = np.arange(self.frames[clip] - length + 1)
-        apart = (starts + length <= start) | (starts >= start + self.length)
-        if apart.any():
-            return int(rng.choice(starts[apart]))
-        distance = np.abs(starts - start)
-        return int(rng.choice(starts[distance == distance.max()]))
 
 
 class Windows:
@@ -121,7 +74,7 @@ class Windows:
         self.batch_size = batch_size
         self._augment = augment
         self._workers = workers
-        self._splits = [_Split(c, split, streams, self.length, cache_mb) for c in corpora]
+        self._splits = [Anchors(c, split, streams, self.length, cache_mb) for c in corpora]
         self._skipped: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._starts = [np.cumsum(s.frames[s.long_enough] - self.length + 1) for s in self._splits]
@@ -218,7 +171,7 @@ class Windows:
             index = int(rng.integers(starts[-1]))
         raise CorpusError(f"{split.name}: {_RETRIES} records in a row could not be read")
 
-    def _report(self, split: _Split, clip: int, error: Exception) -> None:
+    def _report(self, split: Anchors, clip: int, error: Exception) -> None:
         with self._lock:
             if (split.name, clip) in self._skipped:
                 return
@@ -252,7 +205,7 @@ class Windows:
         return row
 
     def _anchor(
-        self, split: _Split, clip: int, start: int, view: View, rng: np.random.Generator
+        self, split: Anchors, clip: int, start: int, view: View, rng: np.random.Generator
     ) -> tuple[int, int]:
         """Draws (clip, frame) for a view that is not cut from the window itself."""
         length = max(

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where views are anchored: this clip, another of its speaker, any other; here or elsewhere."""
+
+import numpy as np
+
+from lipjax.data.reading import Corpus
+from lipjax.data.views import ClipCache, Streams
+from lipjax.errors import CorpusError, nearest
+
+
+class Anchors:
+    """One corpus's split, and the rules by which anchors are drawn in it.
+
+    Args:
+        corpus: prepared corpus.
+        split: of it.
+        streams: settings of the views.
+        length: frames of a window.
+        cache_mb: memory for clips in use.
+
+    Raises:
+        CorpusError: no such split, or no clip in it is long enough.
+    """
+
+    def __init__(self, corpus: Corpus, split: str, streams: Streams, length: int, cache_mb: float):
+        if split not in corpus.splits:
+            raise CorpusError(
+                f"{corpus.directory}: no split {split!r}{nearest(split, corpus.splits)}"
+            )
+        index = corpus.index(split)
+        self.name = f"{corpus.directory}:{split}"
+        self.frames = np.asarray(index.frames)
+        self.speaker = np.asarray(index.speaker)
+        self.ids = np.asarray(index.id)
+        self.clips = ClipCache(corpus.clips(split), streams, megabytes=cache_mb)
+        self.long_enough = np.flatnonzero(self.frames >= length)
+        if not len(self.long_enough):
+            raise CorpusError(
+                f"{self.name}: none of its {len(self.frames)} clips has {length} frames; "
+                "prepare longer clips or ask for a shorter window"
+            )
+        self.too_short = len(self.frames) - len(self.long_enough)
+        self.length = length
+        known = self.speaker[self.long_enough]
+        self._by_speaker = {
+            name: self.long_enough[known == name] for name in np.unique(known) if name
+        }
+
+    def other_clip(self, clip: int, rng: np.random.Generator) -> int:
+        """Any other clip that is long enough; this one if there is no other."""
+        pool = self.long_enough[self.long_enough != clip]
+        return int(rng.choice(pool)) if len(pool) else clip
+
+    def clip_of_speaker(self, clip: int, rng: np.random.Generator) -> int:
+        """Another clip of the same speaker; this one if the speaker is unknown or has no other."""
+        pool = self._by_speaker.get(self.speaker[clip], np.array([], int))
+        pool = pool[pool != clip]
+        return int(rng.choice(pool)) if len(pool) else clip
+
+    def other_start(self, clip: int, start: int, length: int, rng: np.random.Generator) -> int:
+        """A start for `length` frames elsewhere in the clip: apart from the window if possible."""
+        starts = np.arange(self.frames[clip] - length + 1)
+        apart = (starts + length <= start) | (starts >= start + self.length)
+        if apart.any():
+            return int(rng.choice(starts[apart]))
+        distance = np.abs(starts - start)
+        return int(rng.choice(starts[distance == distance.max()]))
