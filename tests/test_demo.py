@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from lipjax import demo
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
@@ -15,4 +17,10 @@ def test_the_demo_reaches_what_it_promises(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "talk.mp4").stat().st_size > 10_000
-    assert done.stdout.count("\nok: ") == 4
+    assert done.stdout.count("\nok: ") == 4, done.stdout[-3000:]  # closure and movement too
+
+
+def test_the_verdict_fails_on_r_and_tells_of_the_rest():
+    lines = demo._verdict(right=0.5, wrong=0.1, closed=0.9, movement=0.3)
+    assert [line.partition(":")[0] for line in lines] == ["FAILED", "ok", "ok", "missed"]
+    assert "0.50" in lines[0] and "0.40" in lines[1] and "0.30" in lines[3]

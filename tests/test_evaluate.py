@@ -149,6 +149,8 @@ def test_rows_can_be_compared_at_another_size(tiny_corpus):
     evaluation = evaluate(speak, tiny_corpus, "test", **options)
     assert set(sizes) == {(64, 64, 3)} and evaluation.facts["crop_pixels"] == 64
     assert math.isfinite(evaluation.value(rows.TRUTH, "cpbd"))  # one block fits now
+    text = evaluation.text()
+    assert "LMD, model - still picture: " in text and "()" not in text  # one clip: no interval
 
 
 def test_wrong_output_and_wrong_split_are_errors(tiny_corpus):

@@ -75,14 +75,14 @@ class Evaluation:
             for column in ("r", "lmd"):
                 mean, span = table.cell(columns[column]["all"], column)
                 if mean != "-":
-                    lines.append(f"{table.COLUMNS[column]}, {name}: {mean} ({span})")
+                    lines.append(f"{table.COLUMNS[column]}, {name}: {mean}{_in_brackets(span)}")
         for title, values in (
             ("opening in mouth widths", self.opening),
             ("lips meet in /p b m/", self.closures),
         ):
             for name, interval in values.items():
                 mean, span = table.cell(interval, "r")
-                lines.append(f"{title}, {name}: {mean} ({span})")
+                lines.append(f"{title}, {name}: {mean}{_in_brackets(span)}")
         return "\n".join(lines)
 
     def to_json(self) -> str:
@@ -96,3 +96,8 @@ class Evaluation:
         path = Path(out_dir) / "evaluation.json"
         path.write_text(self.to_json() + "\n", encoding="utf-8")
         return path
+
+
+def _in_brackets(span: str) -> str:
+    """An interval behind its mean; one clip has none."""
+    return f" ({span})" if span else ""
