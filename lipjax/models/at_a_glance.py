@@ -169,7 +169,8 @@ class Generator(nn.Module):
         return self.video_reach + max(0, self.audio_reach - self.audio_context)
 
     def _speech_encoder(self, **fields: Any) -> SpeechEncoder:
-        strides = [stride for stride in self.audio_time_strides if stride > 1]
+        # At one column per frame there is nothing to stride over, but still bands to take in.
+        strides = [stride for stride in self.audio_time_strides if stride > 1] or [1]
         parts = self.speech_features, strides, self.speech_blocks
         return SpeechEncoder(*parts, dtype=self.dtype, **fields)
 

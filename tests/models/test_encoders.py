@@ -9,7 +9,7 @@ import pytest
 from lipjax.models.encoders import SpeechEncoder
 
 
-@pytest.mark.parametrize(("strides", "blocks"), [((2, 2), 2), ((2, 3), 1), ((4,), 0)])
+@pytest.mark.parametrize(("strides", "blocks"), [((2, 2), 2), ((2, 3), 1), ((4,), 0), ((1,), 1)])
 def test_reach_is_what_a_frame_hears(strides, blocks):
     module = SpeechEncoder(features=6, strides=strides, blocks=blocks)
     columns, frames = int(np.prod(strides)), 24

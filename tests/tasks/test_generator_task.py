@@ -183,3 +183,14 @@ def test_both_players_move_alike_on_eight_devices_and_on_one(tmp_path):
         ):
             a, b, old = np.asarray(a), np.asarray(b), np.asarray(old)
             np.testing.assert_array_less(np.linalg.norm(a - b), tolerance(a - old))
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.3])
+def test_a_motion_share_weights_the_pixel_loss_by_how_much_places_move(delta):
+    plain = dataclasses.replace(make_task(judged=False), huber_delta=delta)
+    moving = dataclasses.replace(plain, motion_share=0.5)
+    video = jnp.zeros((1, 4, 8, 8, 3)).at[:, ::2, 2].set(1.0)  # one row of eight moves
+    on_it, beside_it = video.at[:, :, 2].add(0.2), video.at[:, :, 5].add(0.2)
+    assert moving._pixel(on_it, video)[0] > 4 * plain._pixel(on_it, video)[0]
+    still = moving._pixel(beside_it, video) / plain._pixel(beside_it, video)
+    np.testing.assert_allclose(still, 0.5, rtol=0.01)
