@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where views are anchored: this clip, another of its speaker, any other; here or elsewhere."""
 
+from collections.abc import Collection
+
 import numpy as np
 
+from lipjax.data.cache import ClipCache
 from lipjax.data.reading import Corpus
-from lipjax.data.views import ClipCache, Streams
+from lipjax.data.views import Streams
 from lipjax.errors import CorpusError, nearest
 
 
@@ -17,12 +20,21 @@ class Anchors:
         streams: settings of the views.
         length: frames of a window.
         cache_mb: memory for clips in use.
+        derived: names of the side corpora that views are cut from.
 
     Raises:
-        CorpusError: no such split, or no clip in it is long enough.
+        CorpusError: no such split, no clip in it is long enough, or a side corpus is missing.
     """
 
-    def __init__(self, corpus: Corpus, split: str, streams: Streams, length: int, cache_mb: float):
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: str,
+        streams: Streams,
+        length: int,
+        cache_mb: float,
+        derived: Collection[str] = (),
+    ):
         if split not in corpus.splits:
             raise CorpusError(
                 f"{corpus.directory}: no split {split!r}{nearest(split, corpus.splits)}"
@@ -32,7 +44,12 @@ class Anchors:
         self.frames = np.asarray(index.frames)
         self.speaker = np.asarray(index.speaker)
         self.ids = np.asarray(index.id)
-        self.clips = ClipCache(corpus.clips(split), streams, megabytes=cache_mb)
+        self.clips = ClipCache(
+            corpus.clips(split),
+            streams,
+            megabytes=cache_mb,
+            derived={name: corpus.derived(name, split) for name in derived},
+        )
         self.long_enough = np.flatnonzero(self.frames >= length)
         if not len(self.long_enough):
             raise CorpusError(

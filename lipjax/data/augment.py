@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation of windows: the same change for every picture that comes from one clip."""
+"""Augmentation of windows: the same change for all pictures and flow that come from one clip."""
 
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 
 
 def _mirror_order() -> np.ndarray:
@@ -57,7 +57,7 @@ class Augment:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One drawn change, applied alike to all pictures and landmarks of a clip."""
+    """One drawn change, applied alike to all pictures, flow and landmarks of a clip."""
 
     mirrored: bool
     gain: float
@@ -68,20 +68,32 @@ class Change:
     def _pixels(self, size: int) -> tuple[int, int]:
         return round(self.right * size), round(self.down * size)
 
-    def pictures(self, images: UInt8[np.ndarray, "T S S 3"]) -> UInt8[np.ndarray, "T S S 3"]:
-        """Changes square crops."""
-        size = images.shape[1]
+    def _moved(self, maps: Shaped[np.ndarray, "T S S C"]) -> Shaped[np.ndarray, "T S S C"]:
+        """Mirrors and shifts the pixels of maps, whatever they hold."""
+        size = maps.shape[1]
         right, down = self._pixels(size)
         if self.mirrored:
-            images = images[:, :, ::-1]
+            maps = maps[:, :, ::-1]
         if right or down:
             rows = np.clip(np.arange(size) - down, 0, size - 1)
             cols = np.clip(np.arange(size) - right, 0, size - 1)
-            images = images[:, rows][:, :, cols]
+            maps = maps[:, rows][:, :, cols]
+        return maps
+
+    def pictures(self, images: UInt8[np.ndarray, "T S S 3"]) -> UInt8[np.ndarray, "T S S 3"]:
+        """Changes square crops."""
+        images = self._moved(images)
         if self.gain != 1.0 or self.bias != 0.0:
             levels = (np.arange(256.0) - 128.0) * self.gain + 128.0 + self.bias
             images = np.clip(np.round(levels), 0, 255).astype(np.uint8)[images]
         return np.ascontiguousarray(images)
+
+    def flow(self, flow: Float32[np.ndarray, "T S S 2"]) -> Float32[np.ndarray, "T S S 2"]:
+        """Changes flow maps as `pictures` moves the pictures between which they lead."""
+        flow = self._moved(flow)
+        if self.mirrored:
+            flow = flow * np.float32([-1, 1])
+        return np.ascontiguousarray(flow)
 
     def landmarks(
         self, points: Float32[np.ndarray, "T 68 2"], size: int

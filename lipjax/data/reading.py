@@ -2,14 +2,16 @@
 """Reading a prepared corpus: any clip at random, and an index that needs no clip decoded."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from lipjax.data import schema
+from lipjax.data import schema, side
+from lipjax.data.records import RecordSequence
 from lipjax.errors import CorpusError
 
 DESCRIPTION = "corpus.json"
@@ -80,72 +82,24 @@ def row_of(clip: schema.Clip) -> dict[str, Any]:
     }
 
 
-class ClipSequence(Sequence):  # not Sequence[Clip]: type checkers would read clips to look
-    """The clips of one split; files are opened at the first read, in whichever process reads.
-
-    Safe to read from several threads; a pickled copy carries the path only.
-    """
+class ClipSequence(RecordSequence):
+    """The clips of one split, decoded when read."""
 
     def __init__(self, directory: Path, split: str, length: int):
-        self.directory, self.split, self._length = Path(directory), split, length
-        self._source: Any = None
+        super().__init__(directory, split, length, remedy="prepare the corpus again")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_source": None}
+    def decode(self, example: dict[str, Any]) -> schema.Clip:
+        """Returns the clip of an example."""
+        return schema.decode(example)
 
-    def __len__(self) -> int:
-        return self._length
+    if TYPE_CHECKING:
 
-    def __iter__(self) -> Iterator[schema.Clip]:
-        return (self[position] for position in range(len(self)))
-
-    def _data_source(self) -> Any:
-        if self._source is None:  # two threads may both open it: harmless, one is kept
-            try:
-                import tensorflow_datasets as tfds
-
-                builder = tfds.builder_from_directory(str(self.directory))
-                self._source = builder.as_data_source(split=self.split)
-            except ImportError:
-                raise
-            except Exception as error:
-                raise CorpusError(
-                    f"{self.directory}: split {self.split!r} cannot be opened ({error}); "
-                    "prepare the corpus again"
-                ) from error
-        return self._source
-
-    def record(self, position: int) -> bytes:
-        """Returns the stored bytes of a clip, undecoded.
-
-        Args:
-            position: 0 .. len - 1, negative from the end.
-        """
-        where = range(self._length)[position]
-        try:
-            return self._data_source().data_source[where]
-        except CorpusError:
-            raise
-        except Exception as error:
-            raise CorpusError(
-                f"{self.directory}: record {where} of split {self.split!r} is unreadable ({error})"
-            ) from error
-
-    @overload
-    def __getitem__(self, position: int) -> schema.Clip: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[schema.Clip]: ...
-    def __getitem__(self, position):
-        if isinstance(position, slice):
-            return [self[where] for where in range(self._length)[position]]
-        record = self.record(int(position))
-        try:
-            return schema.decode(self._source.dataset_info.features.deserialize_example_np(record))
-        except Exception as error:
-            raise CorpusError(
-                f"{self.directory}: record {position} of split {self.split!r} "
-                f"cannot be decoded ({error})"
-            ) from error
+        def __iter__(self) -> Iterator[schema.Clip]: ...
+        @overload
+        def __getitem__(self, position: int) -> schema.Clip: ...
+        @overload
+        def __getitem__(self, position: slice) -> list[schema.Clip]: ...
+        def __getitem__(self, position): ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +145,25 @@ class Corpus:
         return ClipSequence(
             self.directory, self._known(split), self.description["splits"][split]["clips"]
         )
+
+    def identity(self, split: str) -> str:
+        """Returns a hash that changes with the clips of a split, their order and their cut."""
+        index = self.index(split)
+        rows = [index.id.tolist(), index.frames.tolist(), index.start.tolist()]
+        text = json.dumps([self.settings, rows], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def derived(self, name: str, split: str) -> side.SideSequence:
+        """Returns what was derived from the clips of a split, in index order, read at random.
+
+        Args:
+            name: of the side corpus, e.g. "flow".
+            split: of the corpus.
+
+        Raises:
+            CorpusError: it was not derived here, or from other clips than there are now.
+        """
+        return side.open_side(self.directory, name, split, self.identity(split))
 
 
 _FIELDS = dataclasses.fields(ClipIndex)

@@ -6,20 +6,19 @@ at which offset from the anchor, and where the anchor lies: this window, another
 clip, another clip of this speaker, another clip.
 """
 
-import collections
 import dataclasses
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8
 
 from lipjax.data.schema import Clip
-from lipjax.errors import ConfigError, nearest
+from lipjax.errors import ConfigError, CorpusError, nearest
 from lipjax.media.audio import LogMel, Sound, level_gain
 from lipjax.media.log_mel import columns, log_mel_of
 
-STREAMS = ("mouth", "log_mel", "landmarks", "frames")
+DERIVED = ("flow",)  # streams that are read from a side corpus of that name
+STREAMS = ("mouth", "log_mel", "landmarks", "frames", *DERIVED)
 PLACES = ("window", "same_clip", "same_speaker", "other_clip")
 _MARGIN_SECONDS = 0.6  # sound kept around a clip, so that views may look beyond its ends
 
@@ -30,8 +29,10 @@ class View:
 
     Attributes:
         stream: "mouth" (uint8 length S S 3), "log_mel" (float32 columns bands), "landmarks"
-            (float32 length 68 2, pixels of the mouth crop) or "frames" (uint8 length H H 3).
-        length: in video frames; sound views hold the columns of that many frames.
+            (float32 length 68 2, pixels of the mouth crop), "frames" (uint8 length H H 3) or
+            "flow" (float32 length S S 2, pixels of the mouth crop; map t leads to frame t + 1).
+        length: in video frames; sound views hold the columns of that many frames, flow views
+            that many maps.
         offset: video frames from the anchor to the view's first frame.
         where: the anchor is the start of "window", of another time of the "same_clip", of
             another clip of the "same_speaker" (another time of this clip if there is none), or
@@ -52,6 +53,11 @@ class View:
             raise ConfigError(f"view from {self.where!r}{nearest(self.where, PLACES)}")
         if self.length < 1:
             raise ConfigError(f"view of {self.stream!r} with length {self.length}; at least 1")
+
+    @property
+    def frames(self) -> int:
+        """Frames that it is made from; the last map of a flow view leads to one more."""
+        return self.length + (self.stream == "flow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +120,32 @@ def resize(images: UInt8[np.ndarray, "T h w 3"], size: int) -> UInt8[np.ndarray,
     return np.stack([cv2.resize(image, (size, size), interpolation=method) for image in images])
 
 
+def resize_flow(flow: Float[np.ndarray, "n h w 2"], size: int) -> Float32[np.ndarray, "n S S 2"]:
+    """Brings square flow maps to another grid, displacements in pixels of that grid."""
+    import cv2
+
+    method = cv2.INTER_AREA if size < flow.shape[1] else cv2.INTER_LINEAR
+    resized = np.zeros((len(flow), size, size, 2), np.float32)
+    for t, flow_map in enumerate(flow.astype(np.float32)):
+        resized[t] = cv2.resize(flow_map, (size, size), interpolation=method)
+    return resized * np.float32(size / flow.shape[1])
+
+
 class ClipViews:
     """A clip's streams at the settings asked for, each computed once, when first needed.
 
     Args:
         clip: the prepared clip.
         streams: settings.
+        derived: name -> function that reads what was derived from the clip.
     """
 
-    def __init__(self, clip: Clip, streams: Streams):
+    def __init__(
+        self,
+        clip: Clip,
+        streams: Streams,
+        derived: Mapping[str, Callable[[], np.ndarray]] | None = None,
+    ):
         if abs(clip.fps - streams.fps) > 1e-6:
             raise ConfigError(
                 f"clip {clip.id} has {clip.fps} frames per second, the config asks for "
@@ -130,6 +153,7 @@ class ClipViews:
             )
         self.clip = clip
         self._streams = streams
+        self._derived = derived or {}
         self._made: dict[str, np.ndarray] = {}
 
     @property
@@ -156,58 +180,32 @@ class ClipViews:
         if name == "landmarks":
             scale = size / self.clip.mouth_size
             return ((self.clip.mouth_landmarks() + 0.5) * scale - 0.5).astype(np.float32)
+        if name == "flow":
+            flow = self._derived["flow"]()
+            if len(flow) != max(self.num_frames - 1, 0):
+                raise CorpusError(f"clip {self.clip.id}: {len(flow)} flow maps, not its own")
+            return flow if flow.shape[1] == size else resize_flow(flow, size)
         return clip_log_mel(self.clip, self._streams.log_mel)
 
     def cut(self, view: View, anchor: int) -> Shaped[np.ndarray, "n ..."]:
         """Cuts a view whose anchor is at frame `anchor`.
 
-        Pictures outside the clip repeat its first or last frame; sound outside is silence.
+        Pictures outside the clip repeat its first or last frame, so that flow outside is zero;
+        sound outside is silence.
         """
         first = anchor + view.offset
         if view.stream == "log_mel":
             fps, settings = self._streams.fps, self._streams.log_mel
             stop = (first + view.length) / fps
             return cut_log_mel(self.stream("log_mel"), first / fps, stop, settings)
+        if view.stream == "flow":
+            flow, times = self.stream("flow"), np.arange(first, first + view.length)
+            inside = (times >= 0) & (times < len(flow))
+            cut = np.zeros((view.length, *flow.shape[1:]), np.float32)
+            cut[inside] = flow[times[inside]]
+            return cut
         index = np.clip(np.arange(first, first + view.length), 0, self.num_frames - 1)
         if view.stream == "frames":
             pictures = [self.clip.frame(int(t))[None] for t in index]
             return np.concatenate([resize(p, self._streams.frames_size) for p in pictures])
         return self.stream(view.stream)[index]
-
-
-class ClipCache:
-    """The most recently used clips of a corpus, up to a number of bytes; safe in threads.
-
-    Args:
-        clips: random access to prepared clips.
-        streams: settings of the views.
-        megabytes: memory that the kept clips may take; the newest one is always kept.
-    """
-
-    def __init__(self, clips, streams: Streams, *, megabytes: float = 512.0):
-        self._clips = clips
-        self._streams = streams
-        self._limit = megabytes * 2**20
-        self._kept: collections.OrderedDict[int, ClipViews] = collections.OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getitem__(self, index: int) -> ClipViews:
-        with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
-        views = ClipViews(self._clips[index], self._streams)
-        with self._lock:
-            self._kept[index] = views
-            total = sum(kept.nbytes for kept in self._kept.values())
-            while total > self._limit and len(self._kept) > 1:
-                total -= self._kept.popitem(last=False)[1].nbytes
-        return views
-
-    def __getstate__(self) -> Mapping[str, object]:
-        return {"_clips": self._clips, "_streams": self._streams, "_limit": self._limit}
-
-    def __setstate__(self, state: Mapping[str, object]) -> None:
-        self.__dict__.update(state)
-        self._kept = collections.OrderedDict()
-        self._lock = threading.Lock()

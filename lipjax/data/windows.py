@@ -15,7 +15,7 @@ from absl import logging
 from lipjax.data.anchors import Anchors
 from lipjax.data.augment import Augment
 from lipjax.data.reading import Corpus
-from lipjax.data.views import ClipViews, Streams, View
+from lipjax.data.views import DERIVED, ClipViews, Streams, View
 from lipjax.errors import ConfigError, CorpusError
 
 Batch = dict[str, np.ndarray]
@@ -41,7 +41,8 @@ class Windows:
 
     Raises:
         ConfigError: an input table or a setting that cannot work.
-        CorpusError: no clip is long enough, or the split does not exist.
+        CorpusError: no clip is long enough, the split does not exist, or a view is of what was
+            not derived from the corpus.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class Windows:
             raise ConfigError(f"{len(weights)} weights for {len(corpora)} corpora")
         self.inputs = dict(inputs)
         pictures = [view for view in anchored if view.stream != "log_mel"]
-        self.length = max(view.offset + view.length for view in pictures or anchored)
+        self.length = max(view.offset + view.frames for view in pictures or anchored)
         self.batch_size = batch_size
         self._augment = augment
         self._workers = workers
-        self._splits = [Anchors(c, split, streams, self.length, cache_mb) for c in corpora]
+        derived = sorted({view.stream for view in inputs.values()} & set(DERIVED))
+        self._splits = [Anchors(c, split, streams, self.length, cache_mb, derived) for c in corpora]
         self._skipped: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._starts = [np.cumsum(s.frames[s.long_enough] - self.length + 1) for s in self._splits]
@@ -199,6 +201,8 @@ class Windows:
             elif view.stream == "landmarks":
                 size = views.stream("mouth").shape[1]
                 cut = changes[source].landmarks(cut, size)
+            elif view.stream == "flow":
+                cut = changes[source].flow(cut)
             elif view.stream == "log_mel":
                 cut = augment.sound(cut, rng)
             row[name] = cut
@@ -209,7 +213,7 @@ class Windows:
     ) -> tuple[int, int]:
         """Draws (clip, frame) for a view that is not cut from the window itself."""
         length = max(
-            other.length
+            other.frames
             for other in self.inputs.values()
             if (other.where, other.draw) == (view.where, view.draw)
         )
