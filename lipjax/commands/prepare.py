@@ -24,8 +24,9 @@ def add(commands) -> None:
     p.add_argument(
         "--layout",
         default="auto",
-        choices=("auto", "grid", "lrw", "folder"),
-        help="how files name speakers and words (default: find out)",
+        choices=("auto", "grid", "lrw", "ldc", "folder"),
+        help="how files name speakers and words; lrw and ldc have official splits "
+        "(default: find out)",
     )
     add_landmarks(p)
     p.add_argument(

@@ -52,15 +52,16 @@ def assign(
 ) -> tuple[list[str], dict[str, Any]]:
     """Assigns clips to train, val and test; a pure function of its arguments.
 
-    Official splits stand. Else `test` holds speakers never trained on: the named ones, or about
-    a tenth of them by hash, at least one of several; `val` holds about a tenth of the sentences
-    of the others. Where speakers are unknown, `test` is a further tenth of the sentences. With
-    one speaker or one video, the last tenth in time is held out, from `cut` on: the first half
-    of it is `val`, the rest `test`.
+    Official splits stand, and nothing is added to an official `val` or `test` but named speakers.
+    Else `test` holds speakers never trained on: the named ones, or about a tenth of them by hash,
+    at least one of several; `val` holds about a tenth of the sentences of the others. Where
+    speakers are unknown, `test` is a further tenth of the sentences. With one speaker or one
+    video, the last tenth in time is held out, from `cut` on: the first half of it is `val`, the
+    rest `test`.
 
     Args:
         members: the clips, any order.
-        test_speakers: speakers to hold out.
+        test_speakers: speakers to hold out; the first call decides.
         cut: (source, seconds) from which on clips are held out; decides for all.
         previous: record of an earlier call; its speakers and sentences stay where they are.
 
@@ -72,39 +73,46 @@ def assign(
     """
     counts = Counter(member.speaker for member in members if member.split is None)
     speakers = {speaker for speaker in counts if speaker}
-    known = speakers | set((previous or {}).get("speakers", {}))
+    official = {member.split for member in members if member.split is not None}
+    known = {member.speaker for member in members if member.speaker}
     for name in test_speakers:
-        if name not in known:
+        if name not in known and previous is None:
             raise ConfigError(f"test speaker {name!r} does not occur{nearest(name, known)}")
     if counts and set(counts) <= set(test_speakers) and not previous:
         raise ConfigError(f"test speakers {', '.join(test_speakers)}: nobody is left to train on")
     if previous is not None:
-        record = _extended(previous, speakers)
+        record = _extended(previous, speakers, official)
     elif cut is not None:
         record = {"rule": "time", "cut": list(cut), "speakers": dict.fromkeys(sorted(speakers), "")}
-        record |= {"val_below": 0.0, "test_below": 0.0}
+        record |= {"val_below": 0.0, "test_below": 0.0, "official": []}
         return _in_time(members, cut), record
     else:
-        record = _first(members, counts, test_speakers)
+        record = _first(members, counts, test_speakers, official)
     return [_split(member, record) for member in members], record
 
 
 def _first(
-    members: Sequence[Member], counts: Counter[str], test_speakers: Sequence[str]
+    members: Sequence[Member],
+    counts: Counter[str],
+    test_speakers: Sequence[str],
+    official: set[str],
 ) -> dict[str, Any]:
     """Sets the rule at the first call."""
     speakers = sorted(speaker for speaker in counts if speaker)
-    held_out = set(test_speakers) or _held_out(counts, speakers)
+    held_out = set(test_speakers)
+    if not held_out and "test" not in official:
+        held_out = _held_out(counts, speakers)
     said = {m.said for m in members if m.split is None and m.speaker not in held_out}
     unknown = {m.said for m in members if m.split is None and not m.speaker}
-    val_below, few = _threshold(said), 0.0
-    if unknown and not held_out and len(unknown) > 2:
+    val_below, few = 0.0 if "val" in official else _threshold(said), 0.0
+    if unknown and not held_out and len(unknown) > 2 and "test" not in official:
         few = _threshold(unknown, below=val_below)
     return {
         "rule": "speakers" if speakers else "sentences",
         "speakers": {name: "test" if name in held_out else "train" for name in speakers},
         "val_below": val_below,
         "test_below": few,
+        "official": sorted(official),
     }
 
 
@@ -129,12 +137,14 @@ def _threshold(said: set[str], below: float = 0.0) -> float:
     return (values[count - 1] + values[count]) / 2
 
 
-def _extended(previous: dict[str, Any], speakers: set[str]) -> dict[str, Any]:
+def _extended(previous: dict[str, Any], speakers: set[str], official: set[str]) -> dict[str, Any]:
     """Adds new speakers to a record, each by its own hash, so that the order does not matter."""
     known = dict(previous["speakers"])
+    official = official | set(previous.get("official", ()))
+    share = 0.0 if "test" in official else _SHARE
     for name in sorted(speakers - set(known)):
-        known[name] = "test" if fraction(f"speaker {name}") < _SHARE else "train"
-    return {**previous, "speakers": dict(sorted(known.items()))}
+        known[name] = "test" if fraction(f"speaker {name}") < share else "train"
+    return {**previous, "speakers": dict(sorted(known.items())), "official": sorted(official)}
 
 
 def _split(member: Member, record: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from lipjax.data.corpora import detect_layout, grid_sentence, scan
+from lipjax.data.corpora import scan
+from lipjax.data.layouts import detect_layout, grid_sentence
 from lipjax.data.schema import Span
 from lipjax.errors import ConfigError
 
@@ -63,6 +64,60 @@ def test_lrw_words_and_official_split(tmp_path):
     assert (span.start, span.end) == pytest.approx((0.38, 0.78))
 
 
+def test_lrw_numbers_begin_anew_in_each_split_and_a_part_of_it_will_do(tmp_path):
+    splits = ("train", "val", "test")
+    touch(tmp_path, *(f"lipread_mp4/ABOUT/{split}/ABOUT_00001.mp4" for split in splits))
+    found = scan(tmp_path)
+    ids = {source.split: source.id for source in found.sources}
+    assert ids == {split: f"ABOUT-{split}-00001" for split in splits}
+    for part in ("lipread_mp4", "lipread_mp4/ABOUT", "lipread_mp4/ABOUT/val"):
+        some = scan(tmp_path / part)
+        assert some.layout == "lrw"
+        assert {source.split: source.id for source in some.sources}.items() <= ids.items()
+        assert {source.sentence for source in some.sources} == {"about"}
+
+
+def test_ldc_speakers_items_and_who_is_held_out(tmp_path):
+    data = "LDC2009V01/av_db_am_eng/data"
+    names = [f"{s}/{s}_TIMIT_SX{n}.mov" for s in ("F01", "F02", "M01", "M02") for n in (9, 10)]
+    touch(tmp_path, *(f"{data}/{name}" for name in names), f"{data}/M02/M02_hVd_heed.MOV")
+    touch(tmp_path, "LDC2009V01/av_db_am_eng/docs/F01.pdf")
+    for root in ("", "LDC2009V01", f"{data}"):
+        found = scan(tmp_path / root)
+        assert found.layout == "ldc" and found.notes == () and len(found.sources) == 9
+        said = {s.id: (s.speaker, s.sentence, s.split) for s in found.sources}
+        assert said["F01-timit_sx9"] == ("F01", "timit sx9", None)
+        assert said["F02-timit_sx10"] == ("F02", "timit sx10", "test")
+        assert said["M01-timit_sx9"] == ("M01", "timit sx9", "test")
+        assert said["M02-hvd_heed"] == ("M02", "hvd heed", None)
+    (one,) = {source.speaker for source in scan(tmp_path / data / "M01").sources}
+    assert one == "M01"
+
+
+def test_ldc_where_only_folders_name_the_speaker_and_transcripts_lie_beside(tmp_path):
+    """What is known of the names is little: other depths and plain names are taken as well."""
+    touch(tmp_path, "f02/words/01.mov", "f02/sentences/01.mov", "M03/words/01.mov", "intro.mov")
+    (tmp_path / "M03/words/01.txt").write_text("Say the word Bean")
+    assert scan(tmp_path).layout == "folder"  # too little to go by: it must be named
+    sources = by_path(tmp_path, "ldc")
+    first = sources["f02/words/01.mov"]
+    assert (first.speaker, first.sentence, first.split) == ("F02", "words 01", "test")
+    assert sources["f02/sentences/01.mov"].sentence == "sentences 01"
+    third = sources["M03/words/01.mov"]
+    assert (third.speaker, third.sentence, third.split) == ("M03", "say the word bean", None)
+    assert (sources["intro.mov"].speaker, sources["intro.mov"].sentence) == ("", "")
+    assert len({source.id for source in sources.values()}) == 4
+
+
+def test_folders_above_name_nobody(tmp_path):
+    touch(tmp_path, "M01/F02/videos/anna/one.mp4", "M01/F02/videos/bob/two.mp4")
+    found = scan(tmp_path / "M01/F02/videos")
+    assert found.layout == "folder"
+    assert [source.speaker for source in found.sources] == ["anna", "bob"]
+    told = scan(tmp_path / "M01/F02/videos", "ldc").sources
+    assert {source.speaker for source in told} == {""}
+
+
 def test_any_folder(tmp_path):
     touch(tmp_path, "anna/one.mp4", "anna/deep/two.webm", "bob/one.mov", "bob/notes.docx")
     touch(tmp_path, ".trash/x.mp4", "bob/._one.mov")
@@ -114,4 +169,6 @@ def test_one_file_and_errors(tmp_path):
 def test_layout_is_that_of_most_files():
     assert detect_layout(["s1/bbaf2n.mpg", "s1/lrwzzp.mpg", "s1/readme.mp4"]) == "grid"
     assert detect_layout(["ABOUT/test/ABOUT_00001.mp4"]) == "lrw"
+    assert detect_layout(["data/F01/F01_CID_1.mov", "data/M07/1.mov", "x/y.mov"]) == "ldc"
+    assert detect_layout(["F011/a.mov", "M003_happy.mp4", "F01a.mov"]) == "folder"
     assert detect_layout(["anna/summer.mp4", "anna/x.mp4"]) == "folder"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Splits: unseen speakers, unseen sentences, nothing shared, nothing moved by what comes later."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -83,6 +84,41 @@ def test_official_split_stands_and_unknown_speakers_are_split_by_sentence():
     sources = [of(members, splits, s, "source") for s in ("train", "val", "test")]
     assert [len(s) for s in sources] == [32, 4, 4]
     assert not set.intersection(*sources[:2]) and not set.intersection(*sources[1:])
+
+
+def held_out_officially(sentences=40):
+    """Twelve speakers and two more whose split is given, all with the same sentences."""
+    members = corpus(14, sentences)
+    official = {"p3": "test", "p8": "test"}
+    return [dataclasses.replace(m, split=official.get(m.speaker)) for m in members]
+
+
+def test_no_speaker_joins_an_official_test_and_val_is_cut_from_the_others():
+    members = held_out_officially()
+    splits, record = assign(members)
+    assert of(members, splits, "test", "speaker") == {"p3", "p8"}
+    others = {f"p{n}" for n in range(14)} - {"p3", "p8"}
+    assert of(members, splits, "train", "speaker") == others
+    assert of(members, splits, "val", "speaker") == others
+    said = of(members, splits, "val", "sentence")
+    assert len(said) == 4 and not said & of(members, splits, "train", "sentence")
+    later = [Member(f"new{n}", "sentence 2", f"new{n}/a", 0.0) for n in range(200)]
+    added, _ = assign(later, previous=record)  # one at least of 200 would be drawn
+    assert "test" not in added
+
+
+def test_named_speakers_join_an_official_test():
+    members = held_out_officially()
+    for names, expected in ((("p3",), {"p3", "p8"}), (("p5", "p8"), {"p3", "p5", "p8"})):
+        splits, _ = assign(members, test_speakers=names)
+        assert of(members, splits, "test", "speaker") == expected
+
+
+def test_strays_join_training_where_val_and_test_are_official():
+    given = [Member("", f"w{n}", f"{n}.mp4", 0.0, s) for n in range(9) for s in ("val", "test")]
+    stray = [Member("", "", f"stray{n}.mp4", 0.0) for n in range(60)]
+    assert set(assign(given + stray)[0][len(given) :]) == {"train"}
+    assert set(assign(stray)[0]) == {"train", "val", "test"}
 
 
 def test_one_speaker_is_split_in_time():

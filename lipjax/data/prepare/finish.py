@@ -136,7 +136,7 @@ def pack(
     members = [
         splits.Member(
             clip.row["speaker"],
-            clip.row["sentence"],
+            clip.row["sentence"] or clip.source.sentence,
             clip.source.path,
             clip.row["aside"]["start"],
             clip.source.split,

@@ -19,7 +19,7 @@ class PrepareSettings:
         fps: frames per second of the clips.
         mouth_size: side of the stored mouth crop in pixels.
         margin: side of the crop in units of the clip's median mouth width.
-        layout: where speaker and sentence come from: "auto", "grid", "lrw" or "folder".
+        layout: where speaker and sentence come from: "auto", "grid", "lrw", "ldc" or "folder".
         landmarks: landmark backend: "auto", "dlib", "files" or "mediapipe:FILE.task".
         offset: clips whose sound is out of step are told ("report"), put right ("shift") or
             left out ("drop").

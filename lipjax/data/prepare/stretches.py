@@ -80,12 +80,17 @@ def choose_stretches(
 
 
 def _by_turns(sources: Sequence[Source]) -> list[Source]:
-    """Orders videos so that each speaker has a turn before any has the next."""
-    turns: Counter[str] = Counter()
+    """Orders videos so that each speaker has a turn before any has the next.
+
+    Where nobody is known but the splits are official, the words take turns in each split.
+    """
+    turns: Counter[tuple[str, str]] = Counter()
     keyed = []
     for source in sources:
-        keyed.append((turns[source.speaker], source.speaker, source.path, source))
-        turns[source.speaker] += 1
+        nameless = source.split is not None and not source.speaker
+        group = (source.sentence if nameless else source.speaker, source.split or "")
+        keyed.append((turns[group], group, source.path, source))
+        turns[group] += 1
     return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
 
 
