@@ -18,6 +18,11 @@ from lipjax.nn.blocks import ConvBlock
 from lipjax.nn.layers import Conv, before_relu
 from lipjax.nn.norm import make_norm
 
+FLOW_STRIDES = ((2, 2, 2), (2, 1, 1), (2, 2, 2), (2, 1, 1))
+"""From flow of 15x16x16 to a map of 1x4x4, with 3 taps or with padding None."""
+DIFFERENCE_STRIDES = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+"""From differences of 15x64x64 to a map of 1x4x4, with 4 taps and padding 1 (15, 7, 3, 2, 1)."""
+
 
 class SoundStream(nn.Module):
     """A log-mel feature to one vector.
@@ -82,8 +87,11 @@ class VideoStream(nn.Module):
         source: name of the video among the discriminator's inputs.
         widths, strides: channels and (time, height, width) steps.
         kernel_size: taps of every convolution.
-        padding: zeros on every side of every axis.
-        norm: "batch", "frame" or "none"; the first layer has none.
+        last_kernel: taps of the last one, if others.
+        padding: zeros on every side of every axis; None divides every length by its stride,
+            rounding up, which the paper's four taps need on flow of 16x16.
+        norm: "batch", "frame" or "none".
+        first_norm: whether the first layer has it too.
         negative_slope: slope of the activations below zero.
         form, dtype: see `lipjax.nn.blocks`.
     """
@@ -92,8 +100,10 @@ class VideoStream(nn.Module):
     widths: Sequence[int] = (64, 128, 256, 512)
     strides: Sequence[Sequence[int]] = ((2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
     kernel_size: Sequence[int] = (4, 4, 4)
-    padding: int = 1
+    last_kernel: Sequence[int] | None = None
+    padding: int | None = 1
     norm: str = "batch"
+    first_norm: bool = False
     negative_slope: float = 0.0
     form: str = "rewritten"
     dtype: jax.typing.DTypeLike = jnp.float32
@@ -103,14 +113,16 @@ class VideoStream(nn.Module):
         self, video: Float[Array, "B T H W C"], *, train: bool
     ) -> Float[Array, "B t h w D"]:
         """Returns the map of each video."""
+        padding = None if self.padding is None else ((self.padding, self.padding),) * 3
         x = video.astype(self.dtype)
+        last = len(self.widths) - 1
         for number, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
             x = ConvBlock(
                 width,
-                self.kernel_size,
+                (self.last_kernel if number == last else None) or self.kernel_size,
                 stride,
-                ((self.padding, self.padding),) * 3,
-                norm=self.norm if number else "none",
+                padding,
+                norm=self.norm if number or self.first_norm else "none",
                 negative_slope=self.negative_slope,
                 form=self.form,
                 dtype=self.dtype,
@@ -125,8 +137,9 @@ class Discriminator(nn.Module):
     Attributes:
         streams: one sound stream (parameters "sound") and any number of video streams (parameters
             named as their `source`), whose maps must have the same shape.
-        joint_width: channels of the first joint convolution.
-        joint_kernel: (height, width) taps of the last one, 4x4 as published: one value per place.
+        joint_width: channels of the first joint convolution; 0 leaves it out.
+        joint_kernel: (height, width) or (time, height, width) taps of the last one, 4x4 as
+            published: one value per place.
         norm, negative_slope, form, dtype: of the joint layers, see `lipjax.nn.blocks`.
     """
 
@@ -173,18 +186,24 @@ class Discriminator(nn.Module):
         if len(set(shapes.values())) != 1:
             raise ConfigError(f"the video streams' maps must have one shape, but are {shapes}")
         spread = [vector[:, None, None, None] for vector in vectors]
-        x = ConvBlock(
-            self.joint_width,
-            (3, 3, 3),
-            norm=self.norm,
-            negative_slope=self.negative_slope,
-            form=self.form,
-            dtype=self.dtype,
-            name="joint",
-        )([*maps.values(), *spread], train=train)
+        parts = [*maps.values(), *spread]
+        if self.joint_width:
+            x = ConvBlock(
+                self.joint_width,
+                (3, 3, 3),
+                norm=self.norm,
+                negative_slope=self.negative_slope,
+                form=self.form,
+                dtype=self.dtype,
+                name="joint",
+            )(parts, train=train)
+        else:
+            shape = jnp.broadcast_shapes(*(part.shape[:4] for part in parts))
+            whole = [jnp.broadcast_to(part, (*shape, part.shape[-1])) for part in parts]
+            x = jnp.concatenate(whole, axis=-1)
         x = Conv(
             1,
-            (1, *self.joint_kernel),
+            (1, *self.joint_kernel)[-3:],
             padding=((0, 0),) * 3,
             form=self.form,
             dtype=self.dtype,

@@ -20,7 +20,7 @@ class ConvBlock(nn.Module):
         features: output channels.
         kernel_size: taps per spatial axis.
         strides: steps per spatial axis (factors if `transpose`); None is 1 everywhere.
-        padding: as in `Conv`; a transposed convolution always enlarges by its stride.
+        padding: as in `Conv`, or in `ConvTranspose` if `transpose`.
         transpose: use `ConvTranspose`.
         norm: "batch", "frame" or "none"; only before "batch" is there no bias, where it would
             have no effect.
@@ -54,12 +54,13 @@ class ConvBlock(nn.Module):
             "features": self.features,
             "kernel_size": self.kernel_size,
             "strides": strides,
+            "padding": self.padding,
             "use_bias": self.norm != "batch",
             "form": self.form,
             "dtype": self.dtype,
             "name": "conv",
         }
-        x = (ConvTranspose(**common) if self.transpose else Conv(**common, padding=self.padding))(x)
+        x = (ConvTranspose if self.transpose else Conv)(**common)(x)
         norm = make_norm(
             self.norm, train=train, leading=self.leading, name="norm", dtype=self.dtype
         )

@@ -80,13 +80,15 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """A 2-D or 3-D transposed convolution that enlarges every axis by exactly its stride.
+    """A 2-D or 3-D transposed convolution.
 
     Attributes:
         features: output channels.
         kernel_size: taps per spatial axis, each at least the stride. The kernel's axes are taps,
             input, output, and tap k of input sample i lands on output sample i * stride + k.
         strides: factors per spatial axis.
+        padding: samples (before, after) cut from the full result per spatial axis; None cuts so
+            that every axis is enlarged by exactly its stride.
         use_bias: adds one number per output channel.
         kernel_init: initialiser of the kernel.
         form: how it is computed, see `lipjax.nn.convolution`.
@@ -96,6 +98,7 @@ class ConvTranspose(nn.Module):
     features: int
     kernel_size: Sequence[int]
     strides: Sequence[int]
+    padding: convolution.Padding | None = None
     use_bias: bool = True
     kernel_init: Initializer = before_relu
     form: str = "rewritten"
@@ -106,11 +109,14 @@ class ConvTranspose(nn.Module):
         """Returns the transposed convolution of x [B (T) H W I] in `dtype`."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        padding = self.padding
+        if padding is None:
+            padding = convolution.enlarging_padding(self.kernel_size, self.strides)
         y = convolution.conv_transpose(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
             strides=self.strides,
-            padding=convolution.enlarging_padding(self.kernel_size, self.strides),
+            padding=padding,
             form=self.form,
         )
         return _with_bias(self, y, math.prod(shape[:-1]))

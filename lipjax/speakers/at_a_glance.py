@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The speaker of "Lip Movements Generation at a Glance": one picture, all frames at once."""
+"""The speaker of "Lip Movements Generation at a Glance": one picture, all frames at once.
+
+Its baselines talk through it as well, window by window.
+"""
 
 import dataclasses
 from typing import Any
@@ -8,7 +11,7 @@ from jaxtyping import Array, Float
 
 from lipjax.errors import ConfigError
 from lipjax.media.audio import LogMel
-from lipjax.models.at_a_glance import Generator
+from lipjax.models.contract import SpeechGenerator
 from lipjax.speakers.contract import Needs
 
 CHUNK = 32
@@ -17,7 +20,7 @@ CHUNK = 32
 
 @dataclasses.dataclass(frozen=True)
 class AtAGlanceSpeaker:
-    """Talks with a `Generator`.
+    """Talks with a generator.
 
     The parameters are the generator's Linen variables, {"params": ..., "batch_stats": ...}, as
     `GeneratorTask.speaker_params` returns them. Statistics are used, never updated.
@@ -27,18 +30,18 @@ class AtAGlanceSpeaker:
         needs: what it has to be given; `from_generator` works it out.
     """
 
-    generator: Generator
+    generator: SpeechGenerator
     needs: Needs
 
     @classmethod
     def from_generator(
         cls,
-        generator: Generator,
+        generator: SpeechGenerator,
         *,
         log_mel: LogMel | None = None,
         fps: float = 25.0,
         margin: float = 1.5,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
     ) -> "AtAGlanceSpeaker":
         """Returns the speaker of a generator, its reach and sizes taken from its fields.
 
@@ -47,12 +50,17 @@ class AtAGlanceSpeaker:
             log_mel: settings of the sound feature that it was trained with.
             fps: frames per second that it was trained with.
             margin: side of its mouth crops in units of the clip's median mouth width.
-            chunk: frames per step.
+            chunk: frames per step; None is those of a generator that makes a fixed number, and
+                `CHUNK` for others.
 
         Raises:
-            ConfigError: sound feature and generator do not fit.
+            ConfigError: sound feature or chunk and generator do not fit.
         """
         log_mel = LogMel(bands=generator.bands) if log_mel is None else log_mel
+        fixed = getattr(generator, "frames", None)
+        chunk = chunk or fixed or CHUNK
+        if fixed and chunk != fixed:
+            raise ConfigError(f"chunk={chunk}, but the generator makes {fixed} frames per step")
         needs = Needs(
             log_mel=log_mel,
             fps=fps,

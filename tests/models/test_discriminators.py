@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from lipjax.errors import ConfigError
-from lipjax.models.discriminators import Discriminator, SoundStream, VideoStream
+from lipjax.models.discriminators import (
+    DIFFERENCE_STRIDES,
+    FLOW_STRIDES,
+    Discriminator,
+    SoundStream,
+    VideoStream,
+)
 
 TABLE = runpy.run_path(str(Path(__file__).with_name("layer_table.py")))
 THREE_STREAMS = (
@@ -22,7 +28,7 @@ THREE_STREAMS = (
         source="flow",
         widths=(64, 128, 256, 256),
         kernel_size=(3, 3, 3),
-        strides=((2, 2, 2), (2, 1, 1), (2, 2, 2), (2, 1, 1)),
+        strides=FLOW_STRIDES,
     ),
 )
 SMALL = {"norm": "frame", "negative_slope": 0.2}
@@ -122,3 +128,28 @@ def test_strides_that_leave_nothing_are_named():
     video = {"video": jnp.zeros((1, 4, 64, 64, 3))}
     with pytest.raises(ConfigError, match="does not fit"):
         jax.eval_shape(Discriminator().init, jax.random.key(0), jnp.zeros((1, 16, 128)), video)
+
+
+@pytest.mark.parametrize(
+    ("stream", "shape"),
+    [
+        # As the paper draws it: four taps; its flow is smaller than the frames.
+        (VideoStream(source="flow", strides=FLOW_STRIDES, padding=None), (15, 16, 16, 2)),
+        # Row (i) of its Table 2.
+        (VideoStream(source="difference", strides=DIFFERENCE_STRIDES), (15, 64, 64, 3)),
+    ],
+)
+def test_the_papers_third_stream_meets_the_others(stream, shape):
+    frames, stream = (x.clone(widths=(64, 256, 256, 256)) for x in (VideoStream(), stream))
+    module = Discriminator(streams=(SoundStream(), frames, stream))
+    videos = {"video": jnp.zeros((2, 16, 64, 64, 3)), stream.source: jnp.zeros((2, *shape))}
+    params = _shapes(module, videos)
+    assert params["joint"]["conv"]["kernel"].shape == (3, 3, 3, 768, 512)
+    first = 64 * shape[-1] * 64 + 64
+    rest = 64 * 256 * (64 + 256 + 256) + 3 * 2 * 256
+    found = sum(x.size for x in jax.tree.leaves(params[stream.source]))
+    assert found == first + rest
+    maps = jax.eval_shape(
+        lambda: stream.init_with_output(jax.random.key(0), videos[stream.source], train=False)[0]
+    )
+    assert maps.shape == (2, 1, 4, 4, 256)
