@@ -29,19 +29,35 @@ mouth 1.85), r(opening) 0.84 (wrong sound 0.06), lips closed in 93 % of /p b m/.
 
 from ml_collections import ConfigDict
 
-FORMS = ("lipjax", "released", "paper")
-SIZES = ("grid", "grid_cpu", "demo", "tiny")
+from lipjax.configs._losses import ROWS, set_row
+from lipjax.configs._networks import FORMS, make_small, set_form
+from lipjax.configs._stages import make_short, stages
+from lipjax.errors import nearest
+
+SIZES = ("grid", "lrw", "ldc", "grid_cpu", "demo", "tiny")
+_SMALL = ("grid_cpu", "demo", "tiny")
+_BASELINES = {"chung": "b", "vondrick": "a"}
+_ROW = {"lipjax": "e", "paper": "e", "released": "g", **_BASELINES}
 
 
 def get_config(which: str = "grid") -> ConfigDict:
-    """Returns the experiment named by `which`, for example "grid,form=released"."""
-    size, *options = which.split(",")
-    form = dict(option.split("=", 1) for option in options).get("form", "lipjax")
-    if size not in SIZES or form not in FORMS:
-        raise ValueError(f"{which!r}: choose one of {SIZES}, with form= one of {FORMS}")
+    """Returns the experiment named by `which`, for example "grid,form=released,row=e"."""
+    size, *words = which.split(",")
+    options = {"form": "lipjax", **dict(word.partition("=")[::2] for word in words)}
+    form = options["form"]
+    row = options.get("row", _BASELINES.get(form, "b") if size in _SMALL else _ROW[form])
+    known = {"size": (size, SIZES), "form=": (form, FORMS), "row=": (row, tuple(ROWS))}
+    for name, (given, names) in known.items():
+        if given not in names:
+            raise ValueError(f"{which!r}: no {name}{given}{nearest(given, names)}")
+    if form in _BASELINES and row != _BASELINES[form]:
+        raise ValueError(f"{which!r}: the losses of form={form} are its own; leave out row=")
+    if set(options) - {"form", "row"}:
+        raise ValueError(f"{which!r}: options are form= and row=")
     config = _base()
-    {"lipjax": _lipjax, "released": _released, "paper": _paper}[form](config)
-    {"grid": _grid, "grid_cpu": _grid_cpu, "demo": _demo, "tiny": _tiny}[size](config)
+    set_form(config, form)
+    _SIZES[size](config)
+    set_row(config, row)
     return config
 
 
@@ -53,9 +69,21 @@ def _base() -> ConfigDict:
             "frames": 16,
             "generator": {},
             "discriminator": {},
-            "weights": {"pixel": 0.5, "adversarial": 1.0, "fake": 0.5, "mismatched": 0.5},
+            "correlation": {},
+            "weights": {
+                "pixel": 0.5,
+                "perceptual": 1.0,
+                "adversarial": 1.0,
+                "correlation": 1.0,
+                "fake": 0.5,
+                "mismatched": 0.5,
+            },
             "huber_delta": 0.0,
             "motion_share": 0.0,
+            "shuffled_sound": False,  # a control: every video with another clip's sound
+            # Runs of earlier stages; "" is WORKDIR/stages/NAME, where --recipe trains them.
+            "given": {"flow": "", "perceptual": ""},
+            "stages": stages(),
             "optimizer": {
                 "learning_rate": 2e-4,
                 "discriminator_learning_rate": 2e-4,
@@ -64,6 +92,10 @@ def _base() -> ConfigDict:
                 "warmup_steps": 0,
                 "final_fraction": 1.0,
                 "clip_norm": 0.0,
+                "correlation_learning_rate": 1e-4,
+                "correlation_weight_decay": 5e-4,
+                "flow_learning_rate": 1e-4,
+                "flow_weight_decay": 4e-4,
             },
             "ema_decay": 0.999,
             "data": {
@@ -100,119 +132,33 @@ def _base() -> ConfigDict:
     )
 
 
-def _released(config: ConfigDict) -> None:
-    config.generator = ConfigDict(
-        {
-            "audio_widths": (32, 64, 128, 256, 256),
-            "audio_time_strides": (1, 2, 1, 2, 1),
-            "audio_pool": "conv",
-            "identity_widths": (64, 128, 256),
-            "fusion_width": 256,
-            "speech_features": 0,
-            "speech_blocks": 2,
-            "residual_blocks": 9,
-            "residual_kernel": (1, 3, 3),
-            "decoder_widths": (128, 64),
-            "decoder_kernel": (3, 3, 3),
-            "final_kernel": (7, 7, 7),
-            "paint_on_picture": False,
-            "norm": "batch",
-            "audio_norm": "batch",
-            "audio_context": 0,
-            "dtype": "float32",
-        }
-    )
-    config.discriminator = ConfigDict(
-        {
-            "sound": {
-                "widths": (32, 64, 128, 256),
-                "features": 256,
-                "pool": (),  # () flattens, as published
-                "norm": "batch",
-                "negative_slope": 0.0,
-            },
-            "video": {
-                "widths": (64, 128, 256, 512),
-                "norm": "batch",
-                "negative_slope": 0.0,
-            },
-            "joint_width": 512,
-            "norm": "batch",
-            "negative_slope": 0.0,
-            "dtype": "float32",
-        }
-    )
-    config.weights.pixel = 0.2
-    # The recording's own 44.1 kHz, four columns per frame.
-    config.data.log_mel.update(
-        {"rate": 44_100, "hop": 441, "window": 1024, "n_fft": 2048, "fmax": 16_000.0}
-    )
-
-
-def _paper(config: ConfigDict) -> None:
-    _released(config)
-    config.generator.audio_widths = (32, 64, 128, 256)
-    config.generator.audio_pool = "max"
-    config.generator.identity_widths = (64, 256, 256)
-    config.generator.residual_kernel = (3, 3, 3)
-    config.generator.decoder_widths = (256, 128)
-    config.discriminator.video.widths = (64, 256, 256, 256)
-    config.weights.pixel = 0.5
-
-
-def _lipjax(config: ConfigDict) -> None:
-    _released(config)
-    config.generator.update({"norm": "frame", "audio_norm": "none", "paint_on_picture": True})
-    config.generator.update({"speech_features": 256, "audio_context": 6})
-    for part in (config.discriminator, config.discriminator.sound, config.discriminator.video):
-        part.norm = "frame"
-        part.negative_slope = 0.2
-    config.discriminator.sound.pool = (4, 1)
-    config.weights.update({"pixel": 10.0, "adversarial": 0.1})
-    config.huber_delta = 0.3
-    config.optimizer.update({"b1": 0.5, "clip_norm": 1.0, "warmup_steps": 500})
-    config.data.log_mel = _base().data.log_mel
-    config.data.augment.update({"flip": 0.5, "brightness": 0.15, "shift": 0.03, "hiss": 0.15})
-
-
 def _grid(config: ConfigDict) -> None:
     """Full widths; an accelerator."""
 
 
-def _small(
-    config: ConfigDict,
-    *,
-    audio: tuple[int, ...],
-    identity: tuple[int, ...],
-    blocks: int,
-    decoder: tuple[int, ...],
-) -> None:
-    """Reduced widths; beyond the fusion every frame is decoded for itself, which CPUs like."""
-    width = identity[-1]
-    config.generator.update(
-        {
-            "audio_widths": audio[: len(config.generator.audio_widths)],
-            "identity_widths": identity,
-            "fusion_width": width,
-            "speech_features": 2 * width if config.generator.speech_features else 0,
-            "residual_blocks": blocks,
-            "decoder_widths": decoder,
-            "decoder_kernel": (1, 3, 3),
-            "final_kernel": (1, 5, 5),
-        }
-    )
-    config.discriminator.joint_width = width
-    config.discriminator.sound.update(
-        {"widths": (width // 4, width // 2, width // 2, width), "features": width}
-    )
-    config.discriminator.video.widths = (width // 4, width // 2, width, width)
+def _lrw(config: ConfigDict) -> None:
+    """Full widths on LRW, with its official splits."""
+    config.data.dirs = ("corpus/lrw",)
+
+
+def _ldc(config: ConfigDict) -> None:
+    """Full widths on LDC2009V01, speakers F02 and M01 held out."""
+    config.data.dirs = ("corpus/ldc",)
 
 
 def _grid_cpu(config: ConfigDict) -> None:
-    _small(config, audio=(16, 32, 32, 32, 32), identity=(8, 16, 32), blocks=2, decoder=(24, 12))
-    config.weights.adversarial = 0.0
-    config.optimizer.update({"learning_rate": 2e-3, "b1": 0.9, "final_fraction": 0.05})
-    config.optimizer.warmup_steps = 50
+    make_small(
+        config,
+        audio=(16, 32, 32, 32, 32),
+        identity=(8, 16, 32),
+        blocks=2,
+        decoder=(24, 12),
+        flow=(16, 32, 64, 96),
+    )
+    make_short(config, steps=1500, every=250)
+    config.optimizer.update(
+        {"learning_rate": 2e-3, "b1": 0.9, "final_fraction": 0.05, "warmup_steps": 50}
+    )
     config.ema_decay = 0.99
     # Many small steps: what matters early is how often the sound can be found to matter.
     config.data.batch_size = 4
@@ -230,8 +176,26 @@ def _demo(config: ConfigDict) -> None:
 
 
 def _tiny(config: ConfigDict) -> None:
-    _small(config, audio=(4, 4, 8, 8, 8), identity=(4, 4, 8), blocks=1, decoder=(8, 4))
+    make_small(
+        config,
+        audio=(4, 4, 8, 8, 8),
+        identity=(4, 4, 8),
+        blocks=1,
+        decoder=(8, 4),
+        flow=(8, 8, 8, 8),
+    )
+    make_short(config, steps=10, every=5)
     config.optimizer.update({"learning_rate": 2e-3, "warmup_steps": 0})
     config.data.batch_size = 4
     config.train.update({"steps": 20, "log_every": 5, "eval_every": 10, "checkpoint_every": 10})
     config.train.update({"preview_every": 10, "eval_windows": 8})
+
+
+_SIZES = {
+    "grid": _grid,
+    "lrw": _lrw,
+    "ldc": _ldc,
+    "grid_cpu": _grid_cpu,
+    "demo": _demo,
+    "tiny": _tiny,
+}

@@ -7,11 +7,22 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lipjax.commands import babble, eval, generate, prepare, score, train
+from lipjax.commands import (
+    ablation,
+    analyse,
+    babble,
+    derive,
+    eval,
+    figure,
+    generate,
+    prepare,
+    score,
+    train,
+)
 from lipjax.commands.parser import Parser
 from lipjax.errors import LipjaxError
 
-_RESUMES = ("prepare", "train")
+_RESUMES = ("prepare", "derive", "train", "ablation")
 
 
 def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
@@ -24,7 +35,10 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     commands = root.add_subparsers(
         dest="command", required=True, parser_class=Parser, metavar="COMMAND"
     )
-    for command in (prepare, train, eval, generate, score, babble):
+    for command in (
+        *(prepare, derive, train, ablation, eval, generate, score, figure),
+        *(analyse, babble),
+    ):
         command.add(commands)
     return root, dict(commands.choices)
 
@@ -34,7 +48,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     root, commands = parsers()
     command = commands.get(words[0]) if words else None
     overrides: list[str] = []
-    if command is commands["train"]:
+    if command in (commands["train"], commands["ablation"]):
         overrides = [word for word in words if word.startswith("--config.")]
         words = [word for word in words if word not in overrides]
         for word in overrides:

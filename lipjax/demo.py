@@ -16,9 +16,10 @@ from lipjax.data.reading import Corpus, open_corpus
 from lipjax.errors import LipjaxError
 from lipjax.evaluation import rows
 from lipjax.generate import generate, show_progress
-from lipjax.jobs import evaluate_workdir, load_speaker, train
+from lipjax.jobs import evaluate_workdir, load_speaker
 from lipjax.metrics.results import Evaluation
 from lipjax.report import write_report
+from lipjax.train import train
 from lipjax.training.loop import use_compile_cache
 from lipjax.training.sharding import spread_over_cores
 

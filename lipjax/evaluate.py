@@ -23,7 +23,7 @@ from lipjax.evaluation.linear import LinearPredictor, fit_on
 from lipjax.evaluation.readers import choose_reader
 from lipjax.media.audio import Sound
 from lipjax.media.compose import paste_mouth
-from lipjax.metrics import table
+from lipjax.metrics import quoting, table
 from lipjax.metrics.landmarks import mouth_width, opening
 from lipjax.metrics.results import Evaluation, Example
 from lipjax.metrics.stage import Reader, rescaled, stage_of
@@ -56,6 +56,7 @@ def evaluate(
     processes: int | None = None,
     reader: Reader | None = None,
     examples: int = 3,
+    as_released: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Measures a system on a split, beside ground truth, still mouths and a linear predictor.
@@ -75,6 +76,7 @@ def evaluate(
         processes: that read lips; one per core if not given, 1 stays in this process.
         reader: finds lips on crops; chosen by trial on the train split if not given.
         examples: clips that are kept for pictures and videos.
+        as_released: also score by the definitions of the authors' 2018 code, in a second table.
         log: gets progress lines.
 
     Returns:
@@ -95,13 +97,15 @@ def evaluate(
     predictor = fit_on(corpus) if "train" in corpus.splits else None
     workers = processes if processes is not None else os.cpu_count() or 1
     workers = workers if len(chosen) > 2 else 1
-    done, kept, opened, closed = [], [], [], []
+    done, kept, opened, closed, quoted = [], [], [], [], []
     for job in scoring.measured(
         reader, _jobs(speak, corpus, split, chosen, size, predictor), processes=workers
     ):
         done.append(scoring.score(job))
         opened.append(scoring.openings(job))
         closed.append(scoring.closures(job))
+        if as_released:
+            quoted.append(scoring.score_as_released(job))
         if len(kept) < examples:
             position = int(np.flatnonzero(index.id == job.id)[0])
             kept.append(_example(clips[position], job))
@@ -136,6 +140,9 @@ def evaluate(
         clips=done,
         examples=kept,
     )
+    if as_released:
+        frames, layout = [scores.frames for scores in done], corpus.settings.get("layout", "")
+        evaluation.as_released = quoting.quote(quoted, frames, present, layout=layout)
     if out_dir is not None:
         evaluation.save(out_dir)
     return evaluation
@@ -184,11 +191,9 @@ def _job(
     """Makes the rows of one clip; `other` lends picture, wrong sound and mismatched mouth."""
     frames, truth = clip.num_frames, resize(clip.mouth, size)
     scored = clip.landmark_status != MISSING
-    if other is not None and clip.speaker and other.speaker == clip.speaker:
-        identity = resize(other.mouth[[_first_seen(other)]], size)[0]
-    else:
-        identity = truth[_first_seen(clip)]
-        scored[_first_seen(clip)] = False
+    identity, given = rows.identity_of(clip, other, size)
+    if given is not None:
+        scored[given] = False
     sounds = {rows.MODEL: clip, scoring.SILENT: rows.without_sound(clip)}
     mouths = {
         rows.TRUTH: truth,
@@ -224,11 +229,6 @@ def _job(
         mouths=mouths,
         points=points,
     )
-
-
-def _first_seen(clip: Clip) -> int:
-    seen = np.flatnonzero(clip.landmark_status != MISSING)
-    return int(seen[0]) if len(seen) else 0
 
 
 def _example(clip: Clip, job: scoring.Job) -> Example:

@@ -22,7 +22,7 @@ from lipjax.media.video import probe, write_video
 from lipjax.speakers.contract import Speaker
 from lipjax.speakers.stream import Stream
 
-__all__ = ["Talk", "Talks", "generate", "generate_many", "show_progress"]
+__all__ = ["Talk", "Talks", "generate", "generate_many", "show_progress", "speak_mouths"]
 
 COMMENT = "Synthetic speech video made with lipjax"
 """Stands in the title and comment of every video made."""
@@ -77,7 +77,7 @@ def generate(
     frames = max(1, math.ceil(round(sound.duration * needs.fps, 3)))
     tick = None if progress is None else Clock("finding the face", progress)
     target = open_target(face, needs, frames=frames, kind=face_kind, landmarks=landmarks, tick=tick)
-    mouths = _mouths(speaker, params, target, sound, frames)
+    mouths = speak_mouths(speaker, params, target, sound, frames)
     painted = target.paint(mouths)
     if progress is not None:
         painted = _counted(painted, frames, Clock("speaking", progress))
@@ -203,10 +203,18 @@ def _spoken(face: Path, audio: Path) -> Sound:
     return Sound(sound.between(start, sound.end), sound.rate)
 
 
-def _mouths(
+def speak_mouths(
     speaker: Speaker, params: Any, target: Target, sound: Sound, frames: int
 ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-    """The speaker's frames, one by one, as fast as they are taken."""
+    """Makes the mouth crops of a talk, one by one, as fast as they are taken.
+
+    Args:
+        speaker: the system.
+        params: its parameters and statistics.
+        target: whom to animate.
+        sound: the speech, its beginning at time 0; brought to the level the system is used to.
+        frames: to make.
+    """
     measured = to_float(sound.samples[: LEVEL_SECONDS * sound.rate])
     gain = level_gain(speech_level(measured, sound.rate), speaker.needs.log_mel)
     painted_into = None

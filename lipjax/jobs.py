@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The jobs as the command line calls them: train a config, load what was trained."""
+"""The jobs as the command line calls them: load what was trained, evaluate it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Float, UInt8
-from ml_collections import ConfigDict
 
 from lipjax import build
 from lipjax.data.reading import open_corpus
@@ -16,100 +13,13 @@ from lipjax.data.schema import Clip
 from lipjax.data.views import clip_log_mel, cut_log_mel
 from lipjax.errors import ConfigError
 from lipjax.evaluate import Speak, evaluate
-from lipjax.media import draw
+from lipjax.media.image import to_pixels
 from lipjax.metrics.results import Evaluation
 from lipjax.report import write_report
 from lipjax.speakers import chunks
 from lipjax.speakers.contract import Speaker
-from lipjax.training import loop
+from lipjax.stage_evaluation.job import FAMILIES, evaluate_stage
 from lipjax.training.checkpoints import load_params
-
-CONFIG = "config.json"
-_PREVIEWED = 4  # clips in a preview
-
-
-def train(config: ConfigDict, workdir: Path, *, start: Path | None = None) -> loop.TrainResult:
-    """Trains what a config describes; the same call again resumes.
-
-    Args:
-        config: as a file in configs/ returns it.
-        workdir: folder of checkpoints, `model.json`, `metrics.jsonl`, event files and previews.
-        start: workdir of another run whose parameters alone are taken over.
-
-    Raises:
-        ConfigError: settings that cannot work, or a workdir that holds another run.
-        CorpusError: a corpus that cannot be opened.
-    """
-    workdir = Path(workdir)
-    corpora = build.corpora_of(config)
-    task = build.task_of(config)
-    windows = build.windows_of(config, task, corpora, "train")
-    held_out = _held_out(config, task, corpora, windows)
-    build.save_description(workdir, build.describe(config, corpora))
-    (workdir / CONFIG).write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
-    settings = config.train
-    return loop.train(
-        task,
-        windows,
-        workdir=workdir,
-        steps=settings.steps,
-        log_every=settings.log_every,
-        eval_batches=held_out,
-        eval_every=settings.eval_every,
-        checkpoint_every=settings.checkpoint_every,
-        preview=_Preview(build.speaker_of(build.load_description(workdir)), held_out[0]),
-        preview_every=settings.preview_every,
-        seed=config.seed,
-        from_checkpoint=start,
-        shards=settings.shards,
-    )
-
-
-def to_pixels(video: Float[np.ndarray, "*T H W 3"]) -> UInt8[np.ndarray, "*T H W 3"]:
-    """Maps floats in [-1, 1] to uint8 pictures; what lies outside is clipped."""
-    return np.clip(np.round((video + 1.0) * 127.5), 0, 255).astype(np.uint8)
-
-
-def _held_out(config: ConfigDict, task: Any, corpora: list, windows: Any) -> list:
-    """Windows of the val split, else of test, else of train where a corpus has no other."""
-    for split in ("val", "test"):
-        if all(split in corpus.splits for corpus in corpora):
-            source = build.windows_of(config, task, corpora, split)
-            return source.examples(config.train.eval_windows)
-    return windows.examples(config.train.eval_windows)
-
-
-class _Preview:
-    """Draws what the model makes of fixed held-out windows: real above generated."""
-
-    def __init__(self, speaker: Speaker, batch: Mapping[str, np.ndarray]):
-        self._batch = {name: value[:_PREVIEWED] for name, value in batch.items()}
-        self._speaker = speaker
-        self._speak = jax.jit(self._generate)
-
-    def _generate(self, params: Any, identity: Any, log_mel: Any) -> Any:
-        carry = self._speaker.begin(params, identity / 127.5 - 1.0)
-        frames, _ = self._speaker.step(params, carry, log_mel, None)
-        return frames
-
-    def __call__(self, params: Any, step: int) -> dict[str, np.ndarray]:
-        batch = self._batch
-        made = np.asarray(
-            self._speak(params, batch["identity"].astype(np.float32), batch["log_mel"])
-        )
-        made = to_pixels(made)
-        rows = {}
-        for number, (real, fake) in enumerate(zip(batch["video"], made, strict=True), start=1):
-            rows[f"{number} real"] = real
-            rows[f"{number} generated"] = fake
-        frames = [
-            np.concatenate([np.concatenate([r, f], 0) for r, f in pair], 1)
-            for pair in zip(
-                *(list(zip(r, f, strict=True)) for r, f in zip(batch["video"], made, strict=True)),
-                strict=True,
-            )
-        ]
-        return {"sheet": draw.contact_sheet(rows), "talking": np.stack(frames)}
 
 
 def load_speaker(workdir: Path) -> tuple[Speaker, Any]:
@@ -165,6 +75,7 @@ def evaluate_workdir(
     corpus: Path | None = None,
     clips: int | None = None,
     out: Path | None = None,
+    as_released: bool = False,
     show: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Evaluation:
     """Evaluates a trained workdir and writes table, JSON, report page and videos.
@@ -175,6 +86,7 @@ def evaluate_workdir(
         corpus: another corpus than the one trained on.
         clips: at most this many clips, spread over the speakers.
         out: folder of the report; WORKDIR/eval/SPLIT if not given.
+        as_released: also score by the definitions of the authors' 2018 code.
         show: prints a line.
 
     Raises:
@@ -193,6 +105,7 @@ def evaluate_workdir(
         out_dir=out,
         size=speaker.needs.mouth_size,
         max_clips=clips,
+        as_released=as_released,
         log=show,
     )
     show(evaluation.text())
@@ -204,3 +117,27 @@ def evaluate_workdir(
     )
     show(f"see {page}")
     return evaluation
+
+
+def evaluate_run(workdir: Path, *, as_released: bool = False, **options: Any) -> None:
+    """Evaluates any trained workdir: one that talks, or an earlier stage.
+
+    Args:
+        workdir: folder of a training run.
+        as_released: as in `evaluate_workdir`; not for an earlier stage.
+        options: the other arguments of `evaluate_workdir`.
+
+    Raises:
+        ConfigError: no trained model in the workdir, or `as_released` for an earlier stage.
+        CorpusError: the corpus cannot be opened, has no such split or lacks what it needs.
+    """
+    family = build.load_description(workdir)["family"]
+    if family not in FAMILIES:
+        evaluate_workdir(workdir, as_released=as_released, **options)
+        return
+    if as_released:
+        raise ConfigError(
+            f"{workdir} holds an earlier stage, a model of family {family!r}: there is no table "
+            "as released for it; leave out --as-released"
+        )
+    evaluate_stage(workdir, **options)

@@ -104,6 +104,11 @@ def evaluation_parts(evaluation: Evaluation, folder: Path) -> Iterator[str]:
                 for name, columns in evaluation.differences.items()
             ],
         )
+    if (quoted := evaluation.as_released) is not None:
+        yield page.heading(f"Table {quoted.title}")
+        lines = [[line[0][0], *line[1:]] for line in quoted.lines()]
+        yield page.table(quoted.header(), lines, strong=rows.MODEL)
+        yield from (page.paragraph(remark, note=True) for remark in quoted.remarks())
     openings = [*evaluation.opening.items()]
     closures = [(f"lips meet in /p b m/, {row}", v) for row, v in evaluation.closures.items()]
     if openings or closures:

@@ -53,7 +53,9 @@ def folder(tmp_path, monkeypatch):
 def test_help_lists_the_commands_with_what_they_do(capsys):
     code, out, err = call(capsys, "--help")
     assert code == 0 and not err
-    assert set(COMMANDS) == {"prepare", "train", "eval", "generate", "score", "babble"}
+    known = {"prepare", "derive", "train", "eval", "generate", "score", "figure"}
+    known |= {"ablation", "analyse", "babble"}
+    assert set(COMMANDS) == known
     for name in COMMANDS:
         assert re.search(rf"^ +{name} +\w+ \w+", out, re.MULTILINE)
 
@@ -85,6 +87,7 @@ def test_help_of_a_command_explains_every_argument(capsys, name):
         ("generate --workdir videos --face-kind vidoe", "did you mean 'video'?"),
         ("prepare vidoes --out corpus", "'vidoes' (did you mean 'videos'?)"),
         ("score vidoes broken", "did you mean 'videos'?"),
+        ("analyse corelation videos", "did you mean 'correlation'?"),
         ("score broken brocken/deep/er", "did you mean 'broken'?"),
         ("eval --workdir qqq", "no such file or folder: 'qqq';"),
         ("generate --workdir videos --audio speach.wav", "did you mean 'speech.wav'?"),
@@ -115,6 +118,7 @@ def test_wrong_words_are_told_with_the_nearest_right_one(capsys, folder, words, 
         ("generate --workdir videos --list speech.wav --out a.mp4", "leave out --out"),
         ("generate --workdir videos --list speech.wav", "videos holds no trained model"),
         ("score videos broken", "videos: no videos in it"),
+        ("analyse correlation videos", "videos: not a prepared corpus"),
         ("babble speech.wav", "speech.wav: File exists"),
     ],
 )

@@ -43,6 +43,6 @@ def test_wrong_words_name_the_way_out(word, says):
 def test_wrong_file_and_variant():
     with pytest.raises(ConfigError, match="at_a_glance.py"):
         load_config("configs/at_a_glanse.py:tiny")
-    with pytest.raises(ConfigError, match="choose one of"):
+    with pytest.raises(ConfigError, match="did you mean 'grid'"):
         load_config(f"{FILE}:gird")
     assert load_config("elsewhere/at_a_glance.py:tiny").task == "at_a_glance"

@@ -9,6 +9,7 @@ import pytest
 from synthetic import make_clip
 
 from lipjax import report
+from lipjax.data.views import resize
 from lipjax.errors import ConfigError, CorpusError
 from lipjax.evaluate import evaluate, spread
 from lipjax.evaluation import readers, rows, scoring
@@ -109,7 +110,7 @@ def test_json_is_strict_and_complete(measured):
     assert found["table"]["motionless mean mouth"]["psnr"]["all"]["mean"] is None
     assert found["table"]["model"]["r"]["all"]["mean"] == pytest.approx(1)
     assert [clip["id"] for clip in found["clips"]] == ["s3-a", "s3-d"]
-    assert "examples" not in found and found["facts"]["frames"] == 80
+    assert "examples" not in found and "as_released" not in found and found["facts"]["frames"] == 80
     assert "model, wrong sound" in evaluation.text() and len(lines) == 3
 
 
@@ -128,6 +129,34 @@ def test_report_page_holds_everything(measured, tmp_path):
     assert text.count("data:image/jpeg") == 2
     for row in rows.ROWS:
         assert row.replace("'", "&#x27;") in text
+
+
+def test_the_released_definitions_are_a_table_of_their_own(tiny_corpus, tmp_path):
+    """Asked for, they stand beside the table that is right, labelled, and change nothing in it."""
+
+    def pale(clip, identity, sound):
+        return resize(clip.mouth, 64) // 2 + np.uint8(100)
+
+    options = dict(processes=1, reader=read_by_darkness, out_dir=tmp_path, size=64, examples=0)
+    evaluation = evaluate(pale, tiny_corpus, "test", as_released=True, **options)
+    value = evaluation.as_released.table["model"]
+    # Every frame is stretched by itself, so paleness is lost before frames are compared.
+    assert evaluation.value("model", "psnr") < 17 < 38 < value["psnr"].mean < 100
+    assert evaluation.value("model", "ssim") < 0.9 < 0.98 < value["ssim"].mean
+    assert value["lmd_sum"].mean == pytest.approx(20 * value["lmd_mean"].mean)
+    quoted = evaluation.as_released.table
+    unit = 1.3 * 20 / 64  # mouths are 20 px wide to the reader
+    expected = evaluation.value(rows.MISMATCHED, "lmd") * unit
+    assert quoted[rows.MISMATCHED]["lmd_mean"].mean == pytest.approx(expected)
+    assert quoted[rows.MEAN_MOUTH]["lmd_sum"].mean > 0 and quoted[rows.TRUTH]["cpbd"].clips == 2
+    assert math.isnan(quoted[rows.TRUTH]["psnr"].mean)
+    told = evaluation.text()
+    assert told.index("speech frames:") < told.index("as released (2018 code), for quoting")
+    found = json.loads((tmp_path / "evaluation.json").read_text())["as_released"]
+    assert found["table"]["model"]["psnr"]["mean"] == value["psnr"].mean and found["paper"] == {}
+    assert "27.9 dB" in found["warning"] and found["columns"]["psnr"] == "PSNR, wrapped"
+    page = report.write_report(tmp_path / "report.html", title="Made up", evaluation=evaluation)
+    assert "for quoting the paper only" in page.read_text()
 
 
 def test_a_first_frame_that_was_given_is_not_scored(tiny_corpus):

@@ -19,9 +19,10 @@ import lipjax
 PACKAGE = Path(lipjax.__file__).parent
 ROOMS = (
     *("errors", "media", "data", "nn", "models", "losses", "metrics", "state", "tasks"),
-    *("speakers", "training", "configs", "config_files", "build"),
-    *("evaluation", "evaluate", "report", "score", "generation", "generate"),
-    *("jobs", "commands", "cli", "demo"),
+    *("speakers", "training", "configs", "config_files", "builders", "build"),
+    *("evaluation", "evaluate", "analysis", "report", "score", "generation", "generate"),
+    *("previews", "stage_evaluation", "train", "jobs", "figures", "ablation", "commands"),
+    *("cli", "demo"),
 )
 """From the ground up: each imports only from itself and from those before it."""
 CORE = ("jax", "flax", "optax", "jaxtyping", "numpy")

@@ -15,7 +15,8 @@ def add(commands) -> None:
         description="Generates whole clips from one picture and the sound, and prints every "
         "metric beside the rows that keep it honest: ground truth through the same path, still "
         "picture, motionless mean mouth, another sentence's mouth, a linear predictor, and the "
-        "model fed the wrong sound.",
+        "model fed the wrong sound. The workdir of an earlier stage (optical flow, perceptual "
+        "network) is measured by its own errors on whole clips.",
         epilog="Example: lipjax eval --workdir runs/mine --split test",
     )
     p.add_argument("--workdir", type=existing, required=True, help="folder of the trained run")
@@ -30,13 +31,24 @@ def add(commands) -> None:
         "--clips", type=count, metavar="N", help="at most this many, spread over the speakers"
     )
     p.add_argument("--out", type=Path, help="folder of the report (default: WORKDIR/eval/SPLIT)")
+    p.add_argument(
+        "--as-released",
+        action="store_true",
+        help="a second table, by the definitions of the authors' 2018 code beside the paper's "
+        "numbers: for quoting the paper only",
+    )
     p.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from lipjax.jobs import evaluate_workdir
+    from lipjax.jobs import evaluate_run
 
-    evaluate_workdir(
-        args.workdir, split=args.split, corpus=args.corpus, clips=args.clips, out=args.out
+    evaluate_run(
+        args.workdir,
+        split=args.split,
+        corpus=args.corpus,
+        clips=args.clips,
+        out=args.out,
+        as_released=args.as_released,
     )
     return 0

@@ -55,7 +55,7 @@ def existing(text: str) -> Path:
     raise argparse.ArgumentTypeError(f"no such file or folder: {text!r}{hint}")
 
 
-def add_landmarks(p: argparse.ArgumentParser) -> None:
+def add_landmarks(p: argparse._ActionsContainer) -> None:
     """Adds the flag that says what finds faces."""
     p.add_argument(
         "--landmarks",

@@ -32,16 +32,33 @@ def add(commands) -> None:
         metavar="CHECKPOINT",
         help="start from the parameters of another run's workdir (fine-tuning)",
     )
+    p.add_argument(
+        "--recipe",
+        action="store_true",
+        help="train first, in order, the stages that the losses need (optical flow, perceptual "
+        "network), in WORKDIR/stages; what is done is skipped",
+    )
+    p.add_argument(
+        "--stage",
+        metavar="NAME",
+        help="train one of the config's earlier stages alone, in WORKDIR: flow or perceptual",
+    )
     p.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    from lipjax import build
     from lipjax.config_files import load_config
-    from lipjax.jobs import train
+    from lipjax.errors import ConfigError
+    from lipjax.train import train, train_recipe
     from lipjax.training.sharding import spread_over_cores
 
+    if args.recipe and args.stage:
+        raise ConfigError("--recipe trains all stages, --stage one of them; choose")
     config = load_config(args.config, args.overrides)
+    if args.stage:
+        config = build.stage_of(config, args.stage)
     if config.train.shards == 1:
         spread_over_cores(config.data.batch_size)
-    train(config, args.workdir, start=args.start)
+    (train_recipe if args.recipe else train)(config, args.workdir, start=args.start)
     return 0

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image, ImageFilter
 
 from lipjax.data.reading import ClipIndex
-from lipjax.data.schema import Clip
+from lipjax.data.schema import MISSING, Clip
+from lipjax.data.views import resize
 from lipjax.media.audio import Sound, to_float
 from lipjax.metrics.landmarks import MOUTH
 
@@ -127,6 +128,30 @@ def partner(index: ClipIndex, clip: int) -> int | None:
     new = [i for i in others if not sentence or index.sentence[i] != sentence]
     choices = [i for i in same if i in new] or same or new or others
     return choices[0] if choices else None
+
+
+def identity_of(
+    clip: Clip, other: Clip | None, size: int
+) -> tuple[UInt8[np.ndarray, "S S 3"], int | None]:
+    """The picture from which a clip is made: another clip's first frame, if it can be had.
+
+    Args:
+        clip: to be made.
+        other: its `partner`; counts only if the speaker is known to be the same.
+        size: side of the picture in pixels.
+
+    Returns:
+        The crop, and which frame of `clip` it is: None where it comes from `other`.
+    """
+    same = other is not None and clip.speaker and other.speaker == clip.speaker
+    lender = other if same else clip
+    first = _first_seen(lender)
+    return resize(lender.mouth[[first]], size)[0], None if same else first
+
+
+def _first_seen(clip: Clip) -> int:
+    seen = np.flatnonzero(clip.landmark_status != MISSING)
+    return int(seen[0]) if len(seen) else 0
 
 
 def with_sound_of(clip: Clip, other: Clip) -> Clip:

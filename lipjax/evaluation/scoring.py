@@ -12,8 +12,9 @@ from absl import logging
 from jaxtyping import Bool, Float
 
 from lipjax.data.schema import Span
+from lipjax.data.views import resize
 from lipjax.evaluation import rows
-from lipjax.metrics import landmarks
+from lipjax.metrics import landmarks, released
 from lipjax.metrics.intervals import Interval, bootstrap
 from lipjax.metrics.stage import Reader, Stage, measure
 from lipjax.metrics.table import ClipScores, Shown, score_row
@@ -138,6 +139,28 @@ def score(job: Job) -> ClipScores:
     }
     spoken = int(np.sum(job.scored & job.speech))
     return ClipScores(job.id, job.speaker, int(job.scored.sum()), spoken, values)
+
+
+def score_as_released(job: Job) -> dict[str, dict[str, float]]:
+    """Computes every row of the second table, by the released definitions, for one clip."""
+    saved = {
+        row: released.as_saved(resize(mouths, released.SIZE))
+        for row, mouths in job.mouths.items()
+        if row in rows.ROWS
+    }
+    return {
+        row: released.score_row(
+            saved.get(row),
+            saved[rows.TRUTH],
+            job.points.get(row),
+            job.points[rows.TRUTH],
+            size=job.stage.size,
+            scored=job.scored,
+            is_truth=row == rows.TRUTH,
+        )
+        for row in rows.ROWS
+        if row in saved or row in job.points
+    }
 
 
 def _shown(job: Job, row: str) -> Shown:

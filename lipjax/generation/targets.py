@@ -32,6 +32,7 @@ WATCHABLE = 256
 SQUARE, SMALL = 1.1, 384
 """A picture without a face is taken for a mouth crop if its sides differ by no more than this
 factor and have no more than so many pixels."""
+_AROUND, _MOUTH_AT = 3.2, 0.68  # of a portrait: its side in mouth crops, the mouth's height in it
 
 
 @runtime_checkable
@@ -110,6 +111,15 @@ class FacePhoto:
             points, size=needs.mouth_size, margin=needs.margin
         )
         self.identity = crops.warp(self._photo, self._transform, needs.mouth_size)
+
+    def portrait(self, side: int) -> UInt8[np.ndarray, "S S 3"]:
+        """The face alone, upright, as a square picture of so many pixels."""
+        size = self.identity.shape[0]
+        scale = side / (_AROUND * size)
+        middle = np.array([0.5, _MOUTH_AT]) * (side - 1) - scale * (size - 1) / 2
+        transform = scale * self._transform
+        transform[:, 2] += middle
+        return crops.warp(self._photo, transform, side)
 
     def crops(self) -> Iterator[Mouth]:
         """The photo's mouth, over and over."""

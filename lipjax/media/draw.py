@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Num, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from lipjax.errors import ConfigError
 
 _PAPER, _INK, _GAP = (255, 255, 255), (20, 20, 20), 2
 
 
-def png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """Encodes an RGB picture as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", optimize=True)
+def png(image: UInt8[np.ndarray, "H W 3"], *, comment: str | None = None) -> bytes:
+    """Encodes an RGB picture as a PNG file, with a comment in it if one is given."""
+    buffer, info = io.BytesIO(), PngImagePlugin.PngInfo()
+    if comment is not None:
+        info.add_text("Comment", comment)
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    picture.save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
 
 

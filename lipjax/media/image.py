@@ -5,7 +5,7 @@ import os
 import warnings
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from lipjax.errors import MediaError
@@ -81,3 +81,8 @@ def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
         ground = Image.new("RGBA", layer.size, (*_MID_GREY, 255))
         return np.asarray(Image.alpha_composite(ground, layer).convert("RGB"))
     return np.asarray(picture.convert("RGB"))
+
+
+def to_pixels(video: Float[np.ndarray, "*T H W 3"]) -> UInt8[np.ndarray, "*T H W 3"]:
+    """Maps floats in [-1, 1] to uint8 pictures; what lies outside is clipped."""
+    return np.clip(np.round((video + 1.0) * 127.5), 0, 255).astype(np.uint8)

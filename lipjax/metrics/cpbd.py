@@ -42,7 +42,7 @@ def cpbd(image: Shaped[np.ndarray, "H W"]) -> float:
         split = kept.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
         return split.reshape(-1, _BLOCK, _BLOCK)
 
-    chosen = blocks(_canny(grey)).sum(axis=(1, 2)) > _EDGE_SHARE * _BLOCK**2
+    chosen = blocks(canny(grey)).sum(axis=(1, 2)) > _EDGE_SHARE * _BLOCK**2
     widths, values = blocks(_edge_widths(grey)), blocks(grey)
     contrast = (values.max(axis=(1, 2)) - values.min(axis=(1, 2))).astype(int)
     just_noticeable = np.where(contrast <= 50, 5.0, 3.0)[:, None, None]
@@ -63,20 +63,23 @@ def _edge_widths(grey: Float64[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W"]
     edges = _sobel_edges(grey)
     edges[[0, -1]] = edges[:, [0, -1]] = False
     step = np.diff(grey, axis=1)
-    rising = np.where(edges & (quantised == 0), _slope_width(step > 0), 0)
-    return np.where(edges & (quantised == 4), _slope_width(step < 0), rising).astype(np.float64)
+    rising = np.where(edges & (quantised == 0), slope_width(step > 0, step > 0), 0)
+    falling = slope_width(step < 0, step < 0)
+    return np.where(edges & (quantised == 4), falling, rising).astype(np.float64)
 
 
-def _slope_width(follows: Bool[np.ndarray, "H steps"]) -> Shaped[np.ndarray, "H steps+1"]:
+def slope_width(
+    left: Bool[np.ndarray, "H steps"], right: Bool[np.ndarray, "H steps"]
+) -> Shaped[np.ndarray, "H steps+1"]:
     """At each pixel, 2 + the lengths of the runs of true steps beside it, each at most 100.
 
-    `follows[:, k]` is the step from pixel k to k + 1. The left run ends with the step into
-    pixel c - 1, the right one begins with the step out of pixel c + 1.
+    Element k of a row is the step from pixel k to k + 1. The run of `left` ends with the step
+    into pixel c - 1, that of `right` begins with the step out of pixel c + 1.
     """
-    height, steps = follows.shape
+    height, steps = left.shape
     index = np.arange(steps)
-    last_break = np.maximum.accumulate(np.where(follows, -1, index), axis=1)
-    next_break = np.minimum.accumulate(np.where(follows, steps, index)[:, ::-1], axis=1)[:, ::-1]
+    last_break = np.maximum.accumulate(np.where(left, -1, index), axis=1)
+    next_break = np.minimum.accumulate(np.where(right, steps, index)[:, ::-1], axis=1)[:, ::-1]
     widths = np.full((height, steps + 1), 2)
     widths[:, 2:] += np.minimum(index - last_break, _REACH)[:, : steps - 1]
     widths[:, : steps - 1] += np.minimum(next_break - index, _REACH)[:, 1:]
@@ -96,7 +99,7 @@ def _sobel_edges(grey: Float64[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     return across | down
 
 
-def _canny(grey: Float64[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def canny(grey: Float64[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     """Canny edges as `skimage.feature.canny(grey)`: sigma 1, thresholds 0.1 and 0.2."""
     from scipy import ndimage
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lipjax.media.audio import Sound
-from lipjax.metrics import table
+from lipjax.metrics import quoting, table
 from lipjax.metrics.intervals import Interval
 from lipjax.metrics.table import ClipScores, Table
 
@@ -46,6 +46,7 @@ class Evaluation:
         closures: row -> share of /p b m/ in which the lips meet; empty without phone spans.
         clips: values of every clip.
         examples: for pictures and videos.
+        as_released: the second table, by the released definitions; None unless asked for.
     """
 
     facts: dict[str, Any]
@@ -55,6 +56,7 @@ class Evaluation:
     closures: dict[str, Interval]
     clips: list[ClipScores]
     examples: list[Example]
+    as_released: quoting.Quoted | None = None
 
     def value(self, row: str, column: str, frames: str = "all") -> float:
         """The mean in a cell, such as ("model", "r"); NaN where there is none."""
@@ -83,11 +85,14 @@ class Evaluation:
             for name, interval in values.items():
                 mean, span = table.cell(interval, "r")
                 lines.append(f"{title}, {name}: {mean}{_in_brackets(span)}")
+        if self.as_released is not None:
+            lines += ["", quoting.text(self.as_released)]
         return "\n".join(lines)
 
     def to_json(self) -> str:
         """Strict JSON, null for what is not known."""
-        names = [f.name for f in dataclasses.fields(self) if f.name != "examples"]
+        left_out = {"examples"} if self.as_released is not None else {"examples", "as_released"}
+        names = [f.name for f in dataclasses.fields(self) if f.name not in left_out]
         return table.to_json({name: getattr(self, name) for name in names})
 
     def save(self, out_dir: Path) -> Path:

@@ -158,7 +158,11 @@ def _column(
 
 def cell(interval: Interval, column: str) -> tuple[str, str]:
     """A mean and its interval as text; ("-", "") where there is none."""
-    digits = _DIGITS[column]
+    return rounded(interval, _DIGITS[column])
+
+
+def rounded(interval: Interval, digits: int) -> tuple[str, str]:
+    """A mean and its interval as text, with so many digits behind the point."""
     if not math.isfinite(interval.mean):
         return "-", ""
     span = f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
@@ -177,14 +181,19 @@ def text(table: Table, frames: str = "all") -> str:
             shown = cell(interval, column)[0]
             line.append(shown + (f" ±{half:.{_DIGITS[column]}f}" if math.isfinite(half) else ""))
         lines.append(line)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
+    return "\n".join(aligned(lines))
+
+
+def aligned(lines: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Lines of a table as text, its first columns flush left, the others flush right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return [
         "  ".join(
-            value.ljust(width) if i == 0 else value.rjust(width)
+            value.ljust(width) if i < left else value.rjust(width)
             for i, (value, width) in enumerate(zip(line, widths, strict=True))
-        )
+        ).rstrip()
         for line in lines
-    )
+    ]
 
 
 def plain(value: Any) -> Any:

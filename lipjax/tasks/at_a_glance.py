@@ -1,34 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generator's training stage of "Lip Movements Generation at a Glance".
 
-Pixel loss and adversarial loss with mismatched pairs. One generator forward serves both players,
-which move at once (the released code alternates and runs the generator twice).
+Pixel, perceptual, adversarial and correlation loss, each where it has a weight. One generator
+forward serves all players, which move at once (the released code alternates and runs the
+generator twice). The perceptual and the flow network come from earlier stages.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Scalar, Shaped, UInt8
+from jaxtyping import Array, Float, Scalar, Shaped
 
 from lipjax.data.views import View
-from lipjax.losses import adversarial, pixel
-from lipjax.models.at_a_glance import Generator
-from lipjax.models.discriminators import Discriminator
-from lipjax.state import State, ema_update, guarded
+from lipjax.errors import ConfigError
+from lipjax.losses import pixel
+from lipjax.models.optical_flow import FlowNet, video_flow
+from lipjax.models.perceptual import PerceptualEncoder
+from lipjax.state import State
+from lipjax.tasks.correlating import Correlation
+from lipjax.tasks.judging import Judge
+from lipjax.tasks.players import created, own_gradients, to_unit, updated
 
 Batch = Mapping[str, Shaped[Array, "B ..."]]
 
 
-def inputs(*, frames: int, audio_context: int) -> dict[str, View]:
+def inputs(*, frames: int, audio_context: int, shuffled_sound: bool = False) -> dict[str, View]:
     """Returns the task's input table.
 
     Args:
         frames: of a window.
         audio_context: frames of real sound on each side of the window.
+        shuffled_sound: `log_mel` is another clip's, as a control.
 
     Returns:
         `video` and `log_mel` of the window, an `identity` picture from elsewhere in the clip and
@@ -37,160 +44,176 @@ def inputs(*, frames: int, audio_context: int) -> dict[str, View]:
     sound = dict(stream="log_mel", length=frames + 2 * audio_context, offset=-audio_context)
     return {
         "video": View("mouth", frames),
-        "log_mel": View(**sound),
+        "log_mel": View(**sound, where="other_clip", draw=1) if shuffled_sound else View(**sound),
         "identity": View("mouth", 1, where="same_clip"),
         "wrong_log_mel": View(**sound, where="other_clip"),
     }
 
 
-def to_unit(images: UInt8[Array, "*B H W 3"]) -> Float[Array, "*B H W 3"]:
-    """Maps uint8 pictures to floats in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1.0
-
-
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Weights of the loss terms.
+    """Weights of the generator's loss terms.
 
     Attributes:
         pixel: of the pixel loss (0.5 in the paper, 0.2 in the released code).
-        adversarial: of the generator's adversarial loss; 0 trains without discriminator.
-        fake: of generated clips in the discriminator's loss (lambda_p in the paper's L_dis).
-        mismatched: of real clips with another clip's sound there (lambda_u).
+        adversarial: of the adversarial loss; 0 trains without discriminator.
+        perceptual: of the perceptual loss.
+        correlation: of the correlation loss.
     """
 
     pixel: float = 0.5
     adversarial: float = 1.0
-    fake: float = 0.5
-    mismatched: float = 0.5
+    perceptual: float = 0.0
+    correlation: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorTask:
-    """One stage: train the generator, with a discriminator if its weight is not zero.
+    """One stage: train the generator, with the networks of those losses that have a weight.
 
     Attributes:
-        generator: the network.
-        discriminator: the judge of (sound, video) pairs, or None.
+        generator: the network, called like `lipjax.models.at_a_glance.Generator`.
         weights: of the loss terms.
-        optimizers: "generator" and, with a discriminator, "discriminator".
+        optimizers: "generator" and, where there are such players, "discriminator", "correlation"
+            and "flow".
+        judge: the discriminator, or None.
+        correlation: the correlation networks, or None.
+        perceptual: the perceptual encoder, its variables in `given["perceptual"]`; or None.
+        flow: the flow network, its variables in `given["flow"]`; or None.
+        train_flow: whether the correlation loss moves the flow network too, from where it was
+            given (as the released code does); it may then stop being optical flow.
+        shuffled_sound: a control: train every video with another clip's sound.
         frames: of a window.
         huber_delta: error beyond which the pixel loss is linear; 0 is L1 throughout.
         motion_share: part of the pixel loss's weight that goes by how much a place moves.
         ema_decay: of the averaged generator that evaluation and speaking use.
     """
 
-    generator: Generator
-    discriminator: Discriminator | None
+    generator: nn.Module
     weights: Weights
     optimizers: Mapping[str, optax.GradientTransformation]
+    judge: Judge | None = None
+    correlation: Correlation | None = None
+    perceptual: PerceptualEncoder | None = None
+    flow: FlowNet | None = None
+    train_flow: bool = False
+    shuffled_sound: bool = False
     frames: int = 16
     huber_delta: float = 0.0
     motion_share: float = 0.0
     ema_decay: float = 0.999
     best_metric: str = "l1"
 
+    def __post_init__(self) -> None:
+        if self._uses_flow and self.flow is None:
+            raise ConfigError("a loss looks at optical flow, but no flow network is given")
+        if self.train_flow and not (self.correlation and self.correlation.sees == "flow"):
+            raise ConfigError("train_flow without a correlation loss on flow trains it on nothing")
+
     @property
     def inputs(self) -> dict[str, View]:
         """The input table; see `inputs` of this module."""
-        return inputs(frames=self.frames, audio_context=self.generator.audio_context)
+        context = self.generator.audio_context
+        return inputs(frames=self.frames, audio_context=context, shuffled_sound=self.shuffled_sound)
+
+    @property
+    def _uses_flow(self) -> bool:
+        judged = self.judge is not None and "flow" in self.judge.sources
+        return judged or (self.correlation is not None and self.correlation.sees == "flow")
 
     def init(self, key: Array, batch: Batch, given: Mapping[str, Any]) -> State:
         """Initialises networks and optimisers on the shapes of a batch."""
-        generator_key, discriminator_key, base_key = jax.random.split(key, 3)
-        identity, video = to_unit(batch["identity"])[:, 0], to_unit(batch["video"])
-        variables = {
-            "generator": self.generator.init(
-                generator_key, identity[:1], batch["log_mel"][:1], train=False
-            )
-        }
-        if self.discriminator is not None:
-            variables["discriminator"] = self.discriminator.init(
-                discriminator_key,
-                self._heard(batch["log_mel"])[:1],
-                {"video": video[:1]},
-                train=False,
-            )
-        params = {name: tree["params"] for name, tree in variables.items()}
-        stats = {name: tree.get("batch_stats", {}) for name, tree in variables.items()}
-        return State.create(
-            key=base_key,
-            params=params,
-            stats=stats,
-            opt={name: self.optimizers[name].init(tree) for name, tree in params.items()},
-            ema=("generator",),
-            given=given,
+        keys = jax.random.split(key, 4)
+        identity, video = to_unit(batch["identity"])[:1, 0], to_unit(batch["video"])[:1]
+        log_mel = batch["log_mel"][:1]
+        generator = self.generator.init(keys[0], identity, log_mel, train=False)
+        variables = {"generator": generator}
+        given = dict(given)
+        flow = self._flow(given["flow"], video) if self._uses_flow else None
+        if self.judge is not None:
+            variables["discriminator"] = self.judge.init(keys[1], self._heard(log_mel), video, flow)
+        if self.correlation is not None:
+            _, between = self.generator.apply(generator, identity, log_mel, train=False)
+            heard = {"log_mel": self._heard(log_mel), **between}[self.correlation.hears]
+            seen = flow if self.correlation.sees == "flow" else video
+            variables["correlation"] = self.correlation.init(keys[2], heard, seen)
+        if self.train_flow:
+            variables["flow"] = given.pop("flow")
+        return created(
+            keys[3], variables, optimizers=self.optimizers, ema=("generator",), given=given
         )
 
     def train_step(self, state: State, batch: Batch) -> tuple[State, dict[str, Scalar]]:
-        """Moves both players by one step; a step with non-finite numbers is skipped, counted."""
-        if self.discriminator is None:
-            return self._pixel_step(state, batch)
-        params = (state.params["generator"], state.params["discriminator"])
+        """Moves all players by one step; a step with non-finite numbers is skipped, counted."""
 
-        def losses(generator: Any, discriminator: Any) -> tuple[tuple[Scalar, Scalar], Any]:
-            video, fake, stats = self._generate(generator, state, batch)
-            logits, judge_stats = self._judge(discriminator, state, batch, video, fake)
-            real, fooled, mismatched = logits[:, 0], logits[:, 1], logits[:, 2]
-            terms = {
-                "pixel": self._pixel(fake, video).mean(),
-                "adversarial": adversarial.real(fooled).mean(),
-                "d_real": adversarial.real(real).mean(),
-                "d_fake": adversarial.fake(fooled).mean(),
-                "d_mismatched": adversarial.fake(mismatched).mean(),
-            }
-            w = self.weights
-            generator_loss = w.pixel * terms["pixel"] + w.adversarial * terms["adversarial"]
-            discriminator_loss = (
-                terms["d_real"] + w.fake * terms["d_fake"] + w.mismatched * terms["d_mismatched"]
-            )
-            new_stats = {"generator": stats, "discriminator": judge_stats}
-            return (generator_loss, discriminator_loss), (terms, new_stats)
+        def losses(params: dict[str, Any]) -> tuple[dict[str, Scalar], Any]:
+            return self._losses(params, state, batch)
 
-        # Each player's loss is pulled back to that player's parameters alone: the unused halves
-        # are dropped by the compiler, and no stop_gradient is needed for the fake clips.
-        values, pull, (terms, stats) = jax.vjp(losses, *params, has_aux=True)
-        one, zero = jnp.ones(()), jnp.zeros(())
-        grads = {"generator": pull((one, zero))[0], "discriminator": pull((zero, one))[1]}
-        metrics = {**terms, "generator_loss": values[0], "discriminator_loss": values[1]}
-        return self._update(state, grads, stats, metrics)
-
-    def _pixel_step(self, state: State, batch: Batch) -> tuple[State, dict[str, Scalar]]:
-        def loss(generator: Any) -> tuple[Scalar, Any]:
-            video, fake, stats = self._generate(generator, state, batch)
-            value = self._pixel(fake, video).mean()
-            return self.weights.pixel * value, ({"pixel": value}, {"generator": stats})
-
-        (value, (terms, stats)), grads = jax.value_and_grad(loss, has_aux=True)(
-            state.params["generator"]
+        values, grads, (terms, stats) = own_gradients(losses, state.params)
+        metrics = {**terms, **{f"{name}_loss": value for name, value in values.items()}}
+        return updated(
+            state, grads, stats, metrics, optimizers=self.optimizers, ema_decay=self.ema_decay
         )
-        metrics = {**terms, "generator_loss": value}
-        return self._update(state, {"generator": grads}, stats, metrics)
 
-    def _generate(self, params: Any, state: State, batch: Batch):
-        """Returns the real video, the generated one and the generator's new statistics."""
-        variables = {"params": params, "batch_stats": state.stats["generator"]}
-        identity = to_unit(batch["identity"])[:, 0]
-        (fake, _), changed = self.generator.apply(
-            variables, identity, batch["log_mel"], train=True, mutable=["batch_stats"]
-        )
-        return to_unit(batch["video"]), fake.astype(jnp.float32), changed.get("batch_stats", {})
-
-    def _judge(self, params: Any, state: State, batch: Batch, video: Array, fake: Array):
-        """Scores (real, generated, mismatched) in one forward; returns logits [B, 3]."""
-        right, wrong = self._heard(batch["log_mel"]), self._heard(batch["wrong_log_mel"])
-        # Stacked behind the batch axis, so that sharded clips stay on their devices.
-        sounds = jnp.stack([right, right, wrong], axis=1)
-        videos = jnp.stack([video, fake, video], axis=1)
-        flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
-        logits, changed = self.discriminator.apply(
-            {"params": params, "batch_stats": state.stats["discriminator"]},
-            flat(sounds),
-            {"video": flat(videos)},
+    def _losses(self, params: dict[str, Any], state: State, batch: Batch):
+        """Returns each player's loss, and (terms by name, player -> new statistics)."""
+        variables = {
+            name: {"params": tree, "batch_stats": state.stats[name]}
+            for name, tree in params.items()
+        }
+        video, identity = to_unit(batch["video"]), to_unit(batch["identity"])[:, 0]
+        (fake, between), changed = self.generator.apply(
+            variables["generator"],
+            identity,
+            batch["log_mel"],
             train=True,
             mutable=["batch_stats"],
+            rngs={"noise": state.step_key()},
         )
-        return logits.reshape(-1, 3).astype(jnp.float32), changed.get("batch_stats", {})
+        fake = fake.astype(jnp.float32)
+        stats = {"generator": changed.get("batch_stats", {})}
+        flow = fake_flow = None
+        if self._uses_flow:
+            network = variables["flow"] if self.train_flow else state.given["flow"]
+            flow, fake_flow = self._flow(network, video), self._flow(network, fake)
+        terms, losses = {}, {}
+        if self.weights.pixel:
+            terms["pixel"] = self._pixel(fake, video).mean()
+        if self.perceptual is not None:
+            terms["perceptual"] = self._perceptual(state.given["perceptual"], fake, video)
+        sounds = self._heard(batch["log_mel"]), self._heard(batch["wrong_log_mel"])
+        if self.judge is not None:
+            losses["discriminator"], judged, stats["discriminator"] = self.judge(
+                variables["discriminator"], sounds, (video, flow), (fake, fake_flow)
+            )
+            terms |= judged
+        total = dict(terms)
+        if self.correlation is not None:
+            heard = sounds
+            if self.correlation.hears == "audio_feature":
+                heard = between["audio_feature"], None
+            seen = (flow, fake_flow) if self.correlation.sees == "flow" else (video, fake)
+            losses["correlation"], total["correlation"], scores, stats["correlation"] = (
+                self.correlation(variables["correlation"], heard, seen)
+            )
+            terms |= scores
+            if self.train_flow:
+                losses["flow"] = losses["correlation"]
+        weights = dataclasses.asdict(self.weights)
+        losses["generator"] = sum(weights[name] * total[name] for name in weights if name in total)
+        return losses, (terms, stats)
+
+    def _flow(self, variables: Any, video: Array) -> Array:
+        """The finest flow between all consecutive frames, in one batch."""
+        return video_flow(lambda *pair: self.flow.apply(variables, *pair), video)
+
+    def _perceptual(self, variables: Any, fake: Array, video: Array) -> Scalar:
+        """Mean squared difference of features; the network uses its running statistics."""
+        features = [
+            self.perceptual.apply(variables, x.reshape(-1, *x.shape[2:]), train=False)
+            for x in (fake, video)
+        ]
+        return jnp.mean(jnp.square((features[0] - features[1]).astype(jnp.float32)))
 
     def _pixel(self, fake: Array, video: Array) -> Float[Array, "B"]:
         weights = pixel.motion_weights(video, self.motion_share) if self.motion_share else 1.0
@@ -203,24 +226,6 @@ class GeneratorTask:
         context = self.generator.audio_context
         per_frame = log_mel.shape[1] // (self.frames + 2 * context)
         return log_mel[:, context * per_frame : log_mel.shape[1] - context * per_frame]
-
-    def _update(self, state: State, grads: dict, stats: dict, metrics: dict):
-        params, opt = {}, {}
-        for name, gradient in grads.items():
-            updates, opt[name] = self.optimizers[name].update(
-                gradient, state.opt[name], state.params[name]
-            )
-            params[name] = optax.apply_updates(state.params[name], updates)
-            metrics[f"{name}_gradient"] = optax.tree.norm(gradient)
-        new = state.replace(
-            step=state.step + 1,
-            params=params,
-            stats=stats,
-            opt=opt,
-            ema=ema_update(state.ema, params, stats, state.step, self.ema_decay),
-        )
-        finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
-        return guarded(new, state, finite), metrics
 
     def eval_step(self, state: State, batch: Batch) -> dict[str, Float[Array, "B"]]:
         """Scores the averaged generator: L1 with the right sound and with another clip's."""

@@ -63,7 +63,7 @@ def test_equals_the_reference(reference, name):
 @pytest.mark.parametrize("name", ["face", "noise", "soft noise", "checks"])
 def test_canny_equals_scikit_image(name):
     picture = pictures()[name].astype(np.float64)
-    np.testing.assert_array_equal(ours._canny(picture), canny(picture))
+    np.testing.assert_array_equal(ours.canny(picture), canny(picture))
 
 
 def test_luma_is_pillow_mode_l():
