@@ -41,6 +41,7 @@ _COMPARED = (
     (rows.MODEL, rows.MISMATCHED),
     (rows.MODEL, rows.MEAN_MOUTH),
     (rows.MODEL, rows.LINEAR),
+    (rows.MODEL_ON_MEAN, rows.LINEAR),
     (rows.LINEAR, rows.LINEAR_WRONG),
 )
 

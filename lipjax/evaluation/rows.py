@@ -27,9 +27,10 @@ LINEAR = "linear predictor"
 LINEAR_WRONG = "linear predictor, wrong sound"
 MODEL = "model"
 MODEL_WRONG = "model, wrong sound"
+MODEL_ON_MEAN = "model's motion on the mean mouth"
 ROWS = (
     *(TRUTH, TRUTH_AGAIN, MEAN_MOUTH, STILL, MISMATCHED),
-    *(LINEAR, LINEAR_WRONG, MODEL, MODEL_WRONG),
+    *(LINEAR, LINEAR_WRONG, MODEL_ON_MEAN, MODEL, MODEL_WRONG),
 )
 """All rows in the order of the table."""
 
@@ -101,14 +102,20 @@ def on_mean_mouth(
     """A predicted motion on the clip's own mean mouth.
 
     Sound does not tell the shape of a face. So the linear predictor gets the same mean mouth
-    as the row `MEAN_MOUTH`, and the two differ in the motion alone.
+    as the row `MEAN_MOUTH`, and the two differ in the motion alone. The row `MODEL_ON_MEAN` gives
+    it to the model as well: what it lacks to `MODEL` is shape, what it lacks to the truth motion.
 
     Args:
         predicted: landmarks whose own mean over `scored` is taken off.
         mean: the clip's mean mouth (`mean_mouth`).
         scored: frames that make the mean.
     """
-    return (predicted - predicted[scored].mean(axis=0) + mean).astype(predicted.dtype)
+    found = scored & np.isfinite(predicted[:, MOUTH]).all(axis=(1, 2))
+    moved = np.full_like(predicted, np.nan)
+    moved[:, MOUTH] = predicted[:, MOUTH] + mean[:, MOUTH]
+    if found.any():
+        moved[:, MOUTH] -= predicted[found][:, MOUTH].mean(axis=0)
+    return moved
 
 
 def partner(index: ClipIndex, clip: int) -> int | None:

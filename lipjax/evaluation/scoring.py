@@ -117,9 +117,11 @@ def _finished(job: Job, readings: Mapping[str, tuple[np.ndarray, np.ndarray]]) -
         job.points[row], job.sharpness[row] = points, sharpness
     still = rows.mean_mouth(job.points[rows.TRUTH], job.scored)
     job.points[rows.MEAN_MOUTH] = still
-    for row in (rows.LINEAR, rows.LINEAR_WRONG):
-        if row in job.points:
-            job.points[row] = rows.on_mean_mouth(job.points[row], still, job.scored)
+    borrows = {rows.LINEAR: rows.LINEAR, rows.LINEAR_WRONG: rows.LINEAR_WRONG}
+    borrows[rows.MODEL_ON_MEAN] = rows.MODEL
+    for row, source in borrows.items():
+        if source in job.points:
+            job.points[row] = rows.on_mean_mouth(job.points[source], still, job.scored)
     return job
 
 

@@ -53,6 +53,12 @@ def test_predicted_motion_sits_on_the_mean_mouth():
     np.testing.assert_allclose(
         np.diff(moved[:, 48:], axis=0), np.diff(predicted[:, 48:], axis=0), atol=1e-4
     )
+    # A frame in which no lips were found stays unknown and spoils no other.
+    gone = predicted.copy()
+    gone[1] = np.nan
+    kept = rows.on_mean_mouth(gone, mean, scored)
+    assert np.isnan(kept[1]).all() and np.isfinite(kept[[0, 2], 48:]).all()
+    np.testing.assert_allclose(kept[[0, 2], 48:].mean(0), mean[0, 48:], atol=1e-4)
 
 
 def test_sequences_are_cut_or_begun_again():
