@@ -41,6 +41,7 @@ _COMPARED = (
     (rows.MODEL, rows.MISMATCHED),
     (rows.MODEL, rows.MEAN_MOUTH),
     (rows.MODEL, rows.LINEAR),
+    (rows.MODEL, rows.LINEAR_ON_PICTURE),
     (rows.MODEL_ON_MEAN, rows.LINEAR),
     (rows.LINEAR, rows.LINEAR_WRONG),
 )
@@ -202,6 +203,10 @@ def _job(
         rows.STILL: rows.held(identity, frames),
     }
     points = {} if predictor is None else {rows.LINEAR: predictor(clip, size)}
+    if given is None and predictor is not None and other is not None:
+        points[rows.LINEAR_ON_PICTURE] = rows.on_mean_mouth(
+            points[rows.LINEAR], rows.mean_mouth_of(other, size, frames), scored
+        )
     if other is not None:
         mouths[rows.MISMATCHED] = rows.of_length(resize(other.mouth, size), frames)
         sounds[rows.MODEL_WRONG] = rows.with_sound_of(clip, other)

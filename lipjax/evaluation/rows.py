@@ -24,13 +24,14 @@ MEAN_MOUTH = "motionless mean mouth"
 STILL = "still picture"
 MISMATCHED = "another sentence's mouth"
 LINEAR = "linear predictor"
+LINEAR_ON_PICTURE = "linear predictor, mouth of the picture's clip"
 LINEAR_WRONG = "linear predictor, wrong sound"
 MODEL = "model"
 MODEL_WRONG = "model, wrong sound"
 MODEL_ON_MEAN = "model's motion on the mean mouth"
 ROWS = (
     *(TRUTH, TRUTH_AGAIN, MEAN_MOUTH, STILL, MISMATCHED),
-    *(LINEAR, LINEAR_WRONG, MODEL_ON_MEAN, MODEL, MODEL_WRONG),
+    *(LINEAR, LINEAR_ON_PICTURE, LINEAR_WRONG, MODEL_ON_MEAN, MODEL, MODEL_WRONG),
 )
 """All rows in the order of the table."""
 
@@ -92,6 +93,17 @@ def mean_mouth(
     still = np.full_like(landmarks, np.nan)
     still[:, MOUTH] = np.nanmean(centred, axis=0)
     return still
+
+
+def mean_mouth_of(clip: Clip, size: int, frames: int) -> Float[np.ndarray, "T 68 2"]:
+    """The mean mouth of another clip by its stored landmarks, motionless, in crops of a size.
+
+    What a picture from that clip can tell at most of its speaker's mouth: with it the linear
+    predictor knows no more than a model that is given the picture.
+    """
+    points = clip.mouth_landmarks() * np.float32(size / clip.mouth_size)
+    still = mean_mouth(points, clip.landmark_status != MISSING)
+    return np.repeat(still[:1], frames, axis=0)
 
 
 def on_mean_mouth(

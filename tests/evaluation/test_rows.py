@@ -164,3 +164,12 @@ def test_unmeasured_frames_are_no_targets():
     assert np.isnan(targets[4]).all() and np.isfinite(np.delete(targets, 4, 0)).all()
     centre = targets.reshape(10, 20, 2).mean(1)
     assert np.nanmax(np.abs(centre)) < 1e-6
+
+
+def test_the_mean_mouth_of_another_clip_is_scaled_to_the_crop(tiny_corpus):
+    clip = tiny_corpus.clips("train")[0]
+    small = rows.mean_mouth_of(clip, clip.mouth_size // 2, 7)
+    seen = clip.mouth_landmarks()[clip.landmark_status != MISSING][:, 48:]
+    expected = (seen - seen.mean(axis=1, keepdims=True)).mean(axis=0) / 2
+    assert small.shape == (7, 68, 2)
+    np.testing.assert_allclose(small[3, 48:], expected, atol=1e-3)
