@@ -50,7 +50,12 @@ def _released(config: ConfigDict) -> None:
                 "negative_slope": 0.0,
             },
             "video": {"widths": (64, 128, 256, 256), "norm": "batch", "negative_slope": 0.0},
-            "flow": {"widths": (64, 128, 256, 256), "norm": "batch", "negative_slope": 0.0},
+            "flow": {
+                "widths": (64, 128, 256, 256),
+                "kernel_size": (3, 3, 3),
+                "norm": "batch",
+                "negative_slope": 0.0,
+            },
             "difference": {"widths": (64, 128, 256, 256), "norm": "batch", "negative_slope": 0.0},
             "joint_width": 512,
             "norm": "batch",
@@ -91,6 +96,7 @@ def _paper(config: ConfigDict) -> None:
     )
     for name in ("video", "flow", "difference"):
         config.discriminator[name].widths = (64, 256, 256, 256)
+    config.discriminator.flow.kernel_size = (4, 4, 4)
     config.correlation.train_flow = False
     config.weights.pixel = 0.5
 

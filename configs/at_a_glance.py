@@ -2,13 +2,13 @@
 """Lip Movements Generation at a Glance (ECCV 2018).
 
     lipjax prepare VIDEOS --out corpus/grid
-    python train.py --config configs/at_a_glance.py:grid --workdir runs/grid \
+    python train.py --config configs/at_a_glance.py:grid --recipe --workdir runs/grid \
         --config.data.dirs=corpus/grid
     python eval.py --workdir runs/grid --split test
 
-The word after the colon picks what to train, `,form=` the form of the networks:
+The word after the colon picks what to train, `,form=` the networks, `,row=` the losses:
 
-    grid            full widths, for a GPU or TPU
+    grid            full widths, for a GPU or TPU; lrw and ldc: the same on those corpora
     grid_cpu        reduced widths, for two CPU cores and half an hour
     demo            the same for fewer steps, for minutes (`make demo`)
     tiny            seconds; for tests
@@ -16,6 +16,14 @@ The word after the colon picks what to train, `,form=` the form of the networks:
     form=lipjax     what works better: normalisation per frame, real sound beyond the window
     form=released   the authors' code of July 2018, parameter for parameter
     form=paper      as the paper's figures draw it
+    form=chung      the Chung-style baseline of Table 3, with its own losses (so is vondrick)
+    form=vondrick   the Vondrick-style baseline
+
+    row=a ... row=i the losses of the paper's Table 2 (`_losses.py`): b is pixels alone (default
+                    of the small ones), e the full model (default of grid, form=paper), g what the
+                    released trainer trains (default of form=released)
+
+Rows that look at optical flow or features need the networks of two earlier stages: --recipe.
 
 Measured on two CPU cores (benchmarks/results/grid_cpu.json): `grid_cpu` on GRID, 90 clips of
 speaker s1, 6000 steps of 4 windows in 28 minutes. On 10 unseen sentences of s1: LMD 0.67
@@ -46,7 +54,7 @@ def get_config(which: str = "grid") -> ConfigDict:
     options = {"form": "lipjax", **dict(word.partition("=")[::2] for word in words)}
     form = options["form"]
     row = options.get("row", _BASELINES.get(form, "b") if size in _SMALL else _ROW[form])
-    known = {"size": (size, SIZES), "form=": (form, FORMS), "row=": (row, tuple(ROWS))}
+    known = {"variant ": (size, SIZES), "form=": (form, FORMS), "row=": (row, tuple(ROWS))}
     for name, (given, names) in known.items():
         if given not in names:
             raise ValueError(f"{which!r}: no {name}{given}{nearest(given, names)}")

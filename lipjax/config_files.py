@@ -43,7 +43,7 @@ def _find(path: Path) -> Path:
     carried = Path(lipjax.configs.__file__).parent
     if (carried / path.name).is_file():
         return carried / path.name
-    known = [file.name for file in carried.glob("*.py") if file.name != "__init__.py"]
+    known = [file.name for file in carried.glob("*.py") if file.name[0] != "_"]
     raise ConfigError(f"no config file {str(path)!r}{nearest(path.name, known)}")
 
 

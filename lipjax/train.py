@@ -93,7 +93,13 @@ def train_recipe(
             continue
         stage = build.stage_of(config, name)
         train_stage(stage, workdir / "stages" / name, title=number, show=show)
-    train_stage(config, workdir, start=start, title=f"stage {len(plan)} of {len(plan)}", show=show)
+    train_stage(
+        config,
+        workdir,
+        start=start,
+        title=f"stage {len(plan)} of {len(plan)}, generator",
+        show=show,
+    )
 
 
 def train_stage(

@@ -82,7 +82,7 @@ def generator_of(settings: Settings, *, size: int, bands: int) -> nn.Module:
 
 _VIDEO_STREAMS: dict[str, dict[str, Any]] = {
     "video": {},
-    "flow": {"kernel_size": (3, 3, 3), "strides": FLOW_STRIDES},
+    "flow": {"strides": FLOW_STRIDES, "padding": None},
     "difference": {"strides": DIFFERENCE_STRIDES},
 }
 """Source of a video stream -> how it gets from its size to the map that all streams share."""
