@@ -51,22 +51,26 @@ _ROW = {"lipjax": "e", "paper": "e", "released": "g", **_BASELINES}
 def get_config(which: str = "grid") -> ConfigDict:
     """Returns the experiment named by `which`, for example "grid,form=released,row=e"."""
     size, *words = which.split(",")
-    options = {"form": "lipjax", **dict(word.partition("=")[::2] for word in words)}
-    form = options["form"]
-    row = options.get("row", _BASELINES.get(form, "b") if size in _SMALL else _ROW[form])
-    known = {"variant ": (size, SIZES), "form=": (form, FORMS), "row=": (row, tuple(ROWS))}
-    for name, (given, names) in known.items():
-        if given not in names:
-            raise ValueError(f"{which!r}: no {name}{given}{nearest(given, names)}")
-    if form in _BASELINES and row != _BASELINES[form]:
-        raise ValueError(f"{which!r}: the losses of form={form} are its own; leave out row=")
+    options = dict(word.partition("=")[::2] for word in words)
     if set(options) - {"form", "row"}:
         raise ValueError(f"{which!r}: options are form= and row=")
+    form = _one_of(FORMS, "form=", options.get("form", "lipjax"))
+    _one_of(SIZES, "variant ", size)
+    usual = "b" if size in _SMALL else _ROW[form]
+    row = _one_of(tuple(ROWS), "row=", options.get("row", _BASELINES.get(form, usual)))
+    if form in _BASELINES and row != _BASELINES[form]:
+        raise ValueError(f"{which!r}: the losses of form={form} are its own; leave out row=")
     config = _base()
     set_form(config, form)
     _SIZES[size](config)
     set_row(config, row)
     return config
+
+
+def _one_of(names: tuple[str, ...], kind: str, given: str) -> str:
+    if given not in names:
+        raise ValueError(f"no {kind}{given}{nearest(given, names)}")
+    return given
 
 
 def _base() -> ConfigDict:

@@ -95,6 +95,10 @@ def test_help_of_a_command_explains_every_argument(capsys, name):
         ("prepare videos more --out corpus", "'more' is one word too many"),
         ("prepare videos --out corpus --mouth-size big", "'big' is no whole number above 0"),
         ("prepare videos --out corpus --processes 0", "'0' is no whole number above 0"),
+        ("derive flwo videos", "did you mean 'flow'?"),
+        ("derive flow vidoes", "did you mean 'videos'?"),
+        ("ablation --config x --workdir y --seeds 0", "'0' is no whole number above 0"),
+        ("ablation --config x --workdir y", "required: --rows"),
         ("babble made --speakers -1", "'-1' is no whole number above 0"),
     ],
 )
