@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from lipjax import build
@@ -16,7 +17,8 @@ from lipjax.config_files import load_config
 from lipjax.errors import ConfigError
 from lipjax.evaluation import rows
 from lipjax.jobs import evaluate_workdir
-from lipjax.metrics.table import to_json
+from lipjax.metrics.intervals import Interval, bootstrap
+from lipjax.metrics.table import aligned, to_json
 from lipjax.train import steps_done, train_stage
 
 PAPER = {
@@ -60,10 +62,14 @@ class Result:
     Attributes:
         values: column -> one value per seed; "r_wrong" is r with another sentence's sound.
         evaluations: files they were read from.
+        clips: column -> one value per clip, the mean over seeds.
+        less_first: column -> this row less the table's first, paired by clip.
     """
 
     values: dict[str, list[float]]
     evaluations: list[str]
+    clips: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    less_first: dict[str, Interval] = dataclasses.field(default_factory=dict)
 
 
 def ablation(
@@ -113,16 +119,20 @@ def ablation(
     results, honest, facts = {}, {}, {}
     for letter, config in configs.items():
         found: dict[str, list[float]] = {}
-        files = []
+        files, by_clip = [], []
         for seed in range(seeds):
             run = workdir / letter / str(seed)
             file = _run(config, run, workdir, letter, seed, split, clips, show)
             evaluation = json.loads(file.read_text(encoding="utf-8"))
             files.append(str(file.relative_to(workdir)))
+            by_clip.append(_by_clip(evaluation))
             for column, value in _values(evaluation).items():
                 found.setdefault(column, []).append(value)
             honest, facts = evaluation["table"], evaluation["facts"]
-        results[letter] = Result(found, files)
+        clips_of = {c: np.mean([seen[c] for seen in by_clip], axis=0).tolist() for c in _COLUMNS}
+        first = next(iter(results.values())).clips if results else clips_of
+        less = {c: bootstrap(np.subtract(clips_of[c], first[c])) for c in _COLUMNS}
+        results[letter] = Result(found, files, clips_of, less)
         told = text(results, honest, facts)
         (workdir / "ablation.txt").write_text(told + "\n", encoding="utf-8")
         settings = {"config": name, "overrides": list(overrides), "seeds": seeds, "split": split}
@@ -166,6 +176,13 @@ def _values(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in values.items()}
 
 
+def _by_clip(evaluation: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Column -> the model's value in each clip, NaN where there is none."""
+    clips = [clip["rows"][rows.MODEL] for clip in evaluation["clips"]]
+    values = {c: [clip[c]["all"] for clip in clips] for c in _COLUMNS}
+    return {c: [math.nan if x is None else x for x in found] for c, found in values.items()}
+
+
 def text(results: Mapping[str, Result], honest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """The table for a console: ours with the spread over seeds, the paper's numbers, honest rows.
 
@@ -189,21 +206,28 @@ def text(results: Mapping[str, Result], honest: Mapping[str, Any], facts: Mappin
                 for c, value in zip(_COLUMNS, cells, strict=True)
             ]
             lines.append(["", row, *shown, "", "", "", "", ""])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    shown = [
-        "  ".join(
-            value.ljust(width) if i < 2 else value.rjust(width)
-            for i, (value, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
     runs = max(len(result.values["lmd"]) for result in results.values())
     about = (
         f"{facts['corpus']}, {facts['split']}: {facts['clips']} clips; "
         + (f"mean over {runs} seeds ± standard deviation" if runs > 1 else "one seed, no spread")
         + "; the paper's numbers are by its own definitions, on other clips"
     )
-    return "\n".join([about, *shown])
+    return "\n".join([about, *aligned(lines, left=2), *_less_first(results)])
+
+
+def _less_first(results: Mapping[str, Result]) -> list[str]:
+    """What each row is above the first, with its 95 % interval by clip."""
+    first, *others = results
+    return [
+        f"({letter}) - ({first}): "
+        + ", ".join(
+            f"{_NAMES[c]} {d.mean:+.{_DIGITS[c]}f} "
+            f"({d.low:+.{_DIGITS[c]}f} to {d.high:+.{_DIGITS[c]}f})"
+            for c, d in results[letter].less_first.items()
+        )
+        for letter in others
+        if results[letter].less_first
+    ]
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
