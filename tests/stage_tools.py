@@ -2,9 +2,11 @@
 """Words for the command line that train stages of two steps on the tiny corpus."""
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -25,6 +27,7 @@ QUICK = {
     **TRAIN,
     "data.batch_size": 2,
     "generator.residual_blocks": 0,
+    "generator.speech_features": 0,
     "stages.perceptual.network.residual_blocks": 1,
     **{
         f"stages.{stage}.{name}": value
@@ -48,6 +51,15 @@ def settings(corpus: Corpus, **more: object) -> list[str]:
     """Words that set a config."""
     values = {**QUICK, "data.dirs": corpus.directory, **more}
     return [f"--config.{name}={value}" for name, value in values.items()]
+
+
+def strict(path: Path) -> Any:
+    """Reads JSON in which NaN is an error."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} in {path}")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
 @contextlib.contextmanager

@@ -201,13 +201,13 @@ def test_ctrl_c_stops_a_job_and_its_processes_with_one_line(tmp_path):
         text=True,
         start_new_session=True,
     )
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 120
     workers = min(4, os.cpu_count() or 1)
     while time.monotonic() < limit:
         if len({video.parent for video in tmp_path.glob("made/*/*.mp4")}) == workers:
             break  # all are at work
         time.sleep(0.05)
     os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to every process of the job
-    out, err = job.communicate(timeout=60)
+    out, err = job.communicate(timeout=120)
     assert job.returncode == 130
     assert err == "lipjax babble: stopped\n"

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from stage_tools import copied, quick_programs, settings
+from stage_tools import copied, quick_programs, settings, strict
 
 from lipjax import build, cli
 from lipjax.config_files import load_config
@@ -137,3 +137,25 @@ def test_a_recipe_trains_only_what_its_losses_need(corpus, tmp_path, monkeypatch
     assert cli.main(trains(corpus, other, "--recipe", row="h", **given)) == 0
     assert trained == [("at_a_glance", other, None)]
     assert f"taken from {given['given.perceptual']}" in capsys.readouterr().out
+
+
+def test_rows_of_the_ablation_train_and_are_evaluated(recipe, corpus, tmp_path, capsys):
+    """In earnest, with the recipe's stages; the rest is tested on pretended runs."""
+    stages, runs = recipe[0] / "stages", tmp_path / "runs"
+    given = {f"given.{name}": stages / name for name in ("flow", "perceptual")}
+    words = ["ablation", "--config", CONFIG, "--rows", "b,e", "--workdir", str(runs)]
+    words += settings(corpus, **given)
+    assert cli.main(words) == 0
+    told = capsys.readouterr().out
+    assert told.count("== row (") == 2 and not (runs / "stages").exists()
+    honest = ("ground truth again", "motionless mean mouth", "still picture", "linear predictor")
+    for row in ("(b)  pixel", "(e)  d + correlation", *honest):
+        assert row in (runs / "ablation.txt").read_text(encoding="utf-8")
+    content = strict(runs / "ablation.json")
+    psnr = [content["rows"][row]["values"]["psnr"] for row in "be"]
+    assert psnr[0] != psnr[1] and all(len(p) == 1 and 5 < p[0] < 60 for p in psnr)
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/*/**/*.json")}
+    assert len(before) > 6
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.count("done already") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained earlier stages on whole clips: the command's outputs, and its numbers by other means."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
-from stage_tools import copied, settings
+from stage_tools import copied, settings, strict
 
 from lipjax import build, cli
 from lipjax.config_files import load_config
@@ -60,13 +58,7 @@ def runs(corpus, tmp_path_factory):
 def evaluated(run, out, capsys, *words):
     """Runs `lipjax eval`; returns what it printed and what it wrote."""
     assert cli.main(["eval", "--workdir", str(run), "--out", str(out), *words]) == 0
-    told = capsys.readouterr().out
-
-    def strict(constant):
-        raise AssertionError(f"{constant} in evaluation.json")
-
-    text = (out / "evaluation.json").read_text(encoding="utf-8")
-    return told, json.loads(text, parse_constant=strict)
+    return capsys.readouterr().out, strict(out / "evaluation.json")
 
 
 def network_of(run, player, make):
