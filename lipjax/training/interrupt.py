@@ -5,6 +5,12 @@ import signal
 import threading
 from typing import Any
 
+import jax
+
+from lipjax.training.processes import largest
+
+AGREE_EVERY = 8  # steps; a message between all processes each time
+
 
 class Stop:
     """Turns SIGINT and SIGTERM into a wish to stop after the step; a second SIGINT stops hard."""
@@ -26,6 +32,18 @@ class Stop:
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def agreed(self, step: int) -> bool:
+        """Whether all processes stop after this step, because one of them was asked to.
+
+        Args:
+            step: steps done; several processes talk about it every `AGREE_EVERY` steps.
+        """
+        if jax.process_count() > 1:
+            if step % AGREE_EVERY:
+                return False
+            self.asked = largest(self.asked or 0) or None
+        return self.asked is not None
 
     def leave(self) -> None:
         """Ends the program the way the signal asked for."""

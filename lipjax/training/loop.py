@@ -22,6 +22,8 @@ from lipjax.training.checkpoints import FOLDER, Checkpoints
 from lipjax.training.feeding import HostBatch, Windows, best_of, device_batches, mean_scores
 from lipjax.training.interrupt import Stop
 from lipjax.training.logging import MetricWriter, NoWriter, write_json
+from lipjax.training.processes import wait_for_all
+from lipjax.training.programs import programs_of
 from lipjax.training.progress import Progress, duration
 from lipjax.training.rows import plain, shown_terms, summary
 from lipjax.training.start import StartReport, check_start, start_from
@@ -124,16 +126,15 @@ def train(
     if compile_cache is not None:
         use_compile_cache(compile_cache)
 
-    # ---- Mesh and shapes; no memory is taken yet.
+    # ---- Mesh, shapes and programs; no memory is taken yet.
     mesh = sharding.make_mesh(devices, shards=shards)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     first = windows.batch(0)
     batch_size = sharding.check_batch(mesh, first)
+    shapes = sharding.global_shapes(mesh, first, size=batch_size)
     # Host copies, because the step donates every array of the state.
-    key, given = jax.random.key(seed), jax.tree.map(np.asarray, dict(given or {}))
-    abstract = jax.eval_shape(task.init, key, first, given)
-    state_shardings = sharding.state_shardings(mesh, abstract)
-    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    given = jax.tree.map(np.asarray, dict(given or {}))
+    programs = programs_of(task, shapes, mesh=mesh, given=given, seed=seed)
 
     # ---- State: this workdir's own checkpoint, else a new one, perhaps with given parameters.
     checkpoints = Checkpoints(workdir / FOLDER, keep_latest=keep_latest, keep_best=keep_best)
@@ -141,32 +142,19 @@ def train(
     memory = {"best": None, "best_step": None, "seconds": 0.0, "pending": []}
     report = None
     if checkpoints.latest is not None:
-        target = sharding.with_shardings(abstract, state_shardings)
-        state, memory = checkpoints.restore(target)
+        state, memory = checkpoints.restore(programs.state)
         show(f"resumed from step {checkpoints.latest} of {workdir}")
     else:
-        state = jax.jit(task.init, out_shardings=state_shardings)(key, first, given)
+        state = programs.init(given)
         if from_checkpoint is not None:
             state, report = start_from(state, from_checkpoint)
             show(report.summary())
     step = int(state.step)
     writer = MetricWriter(workdir, step=step) if writes else NoWriter()
-
-    # ---- Programs.
-    evaluate = jax.jit(task.eval_step, in_shardings=(state_shardings, split), out_shardings=whole)
-    speaker_params = jax.jit(
-        task.speaker_params, in_shardings=(state_shardings,), out_shardings=whole
-    )
-    train_step = jax.jit(
-        task.train_step,
-        in_shardings=(state_shardings, split),
-        out_shardings=(state_shardings, whole),
-        donate_argnums=0,
-    )
-    compile_seconds = 0.0
+    compile_seconds, train_step = 0.0, None
     if step < steps:
         started = time.monotonic()
-        train_step = train_step.lower(state, sharding.put_batch(mesh, first)).compile()
+        train_step = programs.compiled_step()
         compile_seconds = time.monotonic() - started
         show(f"compiled the training step in {duration(compile_seconds)}; {mesh.size} device(s)")
 
@@ -192,7 +180,7 @@ def train(
                 if on_cpu:
                     # Simulated devices deadlock when many steps are under way at once.
                     jax.block_until_ready((state, metrics))
-                last = step == steps
+                last, stopping = step == steps, stop.agreed(step)
                 row, metric = {}, None
 
                 if step % log_every == 0 or last:
@@ -207,7 +195,7 @@ def train(
 
                 began = time.monotonic()
                 if eval_batches and (step % eval_every == 0 or last):
-                    evaluation = mean_scores(evaluate, mesh, state, eval_batches)
+                    evaluation = mean_scores(programs.evaluate, mesh, state, eval_batches)
                     metric = best_of(task, evaluation)
                     row |= {f"eval/{name}": value for name, value in evaluation.items()}
                     values = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.items())
@@ -218,11 +206,12 @@ def train(
                 if row:
                     writer.row(step, row)
                 if preview is not None and (step % preview_every == 0 or last):
-                    params = speaker_params(state)
+                    params = programs.speaker_params(state)
                     if writes:
-                        writer.previews(step, preview(params, step))
+                        # On the host, because the other processes draw nothing.
+                        writer.previews(step, preview(jax.device_get(params), step))
 
-                if step % checkpoint_every == 0 or last or improved or stop.asked:
+                if step % checkpoint_every == 0 or last or improved or stopping:
                     loop = {
                         "best": best,
                         "best_step": best_step,
@@ -232,7 +221,7 @@ def train(
                     checkpoints.save(step, state, loop=loop, metric=metric)
                     pending = list(loop["pending"])
                 progress.pause(time.monotonic() - began)
-                if stop.asked and not last:
+                if stopping and not last:
                     show(f"stopped at step {step}; saving")
                     break
         finally:
@@ -241,7 +230,6 @@ def train(
             writer.close()
     if step < steps:
         stop.leave()
-
     rate = progress.overall(step)
     if writes:
         write_json(
@@ -256,6 +244,7 @@ def train(
                 "best_step": best_step,
             },
         )
+    wait_for_all("the end of a run")  # what comes next may read what process 0 has written
     return TrainResult(
         state=state,
         metrics=row,

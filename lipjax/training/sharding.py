@@ -144,6 +144,25 @@ def check_batch(mesh: Mesh, batch: Mapping[str, Shaped[np.ndarray, "_ ..."]]) ->
     return size
 
 
+def global_shapes(
+    mesh: Mesh, batch: Mapping[str, Shaped[np.ndarray, "_ ..."]], *, size: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and shardings of the global batch that a part of it belongs to.
+
+    Args:
+        mesh: from `make_mesh`.
+        batch: rows of any number.
+        size: rows of the global batch.
+    """
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct(
+            (size, *value.shape[1:]), jax.dtypes.canonicalize_dtype(value.dtype), sharding=sharding
+        )
+        for name, value in batch.items()
+    }
+
+
 def put_batch(mesh: Mesh, batch: Mapping[str, Shaped[np.ndarray, "_ ..."]]) -> dict[str, jax.Array]:
     """Spreads this process's part of the global batch over its devices."""
     sharding = batch_sharding(mesh)

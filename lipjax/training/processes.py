@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many processes as one run: joining them, agreeing on a step, waiting for each other."""
+
+import os
+
+import jax
+import numpy as np
+
+from lipjax.errors import ConfigError
+
+_CLUSTERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "CLOUD_TPU_TASK_ID")
+
+
+def join(
+    *,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    timeout: int = 300,
+) -> None:
+    """Joins this process to a run of several; for programs, before their first use of JAX.
+
+    Without arguments Slurm, Open MPI and Cloud TPU are asked who belongs together; they know.
+
+    Args:
+        coordinator: HOST:PORT at which process 0 listens; the same for all.
+        processes: how many there are.
+        process: number of this one, from 0.
+        timeout: seconds to wait for the others.
+
+    Raises:
+        ConfigError: arguments that cannot work, or the others did not come in time.
+    """
+    told = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [name for name, value in told.items() if value is None]
+    if 0 < len(missing) < len(told):
+        raise ConfigError(f"{', '.join(missing)} missing: give all of {', '.join(told)}, or none")
+    if missing and not any(name in os.environ for name in _CLUSTERS):
+        raise ConfigError(
+            "several processes, but no Slurm, Open MPI or Cloud TPU around them that would say "
+            f"which: give {', '.join(told)}"
+        )
+    if processes is not None and not 0 <= process < processes:
+        raise ConfigError(f"--process {process}: numbers are 0 to {processes - 1}")
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"this process could not join the others in {timeout} s ({first}); is process 0 up, "
+            f"and is {coordinator or 'its address'} reachable from here?"
+        ) from error
+
+
+def largest(number: int) -> int:
+    """Returns the largest of the numbers that the processes bring; all must call it."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come to the place of that name."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
