@@ -14,6 +14,8 @@ def stages() -> ConfigDict:
         "preview_every": 2_000,
         "eval_windows": 256,
         "shards": 1,
+        "micro_batches": 1,  # parts of a batch that are worked through one by one
+        "max_skipped": 50,
     }
     optimizer = {
         "learning_rate": 1e-4,

@@ -118,6 +118,10 @@ def _base() -> ConfigDict:
                 "fps": 25.0,
                 "cache_mb": 1024.0,
                 "workers": 0,  # processes that make batches; 0: threads
+                "patience": 600.0,  # seconds without a batch: the processes count as hanging
+                # Shares of the clips that may be unusable or shorter than a window, and skipped.
+                "max_bad_fraction": 0.05,
+                "max_short_fraction": 0.5,
                 "log_mel": {
                     "rate": 16_000,
                     "hop": 160,
@@ -139,6 +143,8 @@ def _base() -> ConfigDict:
                 "preview_every": 2_000,
                 "eval_windows": 256,
                 "shards": 1,
+                "micro_batches": 1,  # parts of a batch that are worked through one by one
+                "max_skipped": 50,  # updates in a row with NaN in them that end the run
             },
         }
     )

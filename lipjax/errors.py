@@ -25,6 +25,18 @@ class CorpusError(LipjaxError):
     """A folder that is no prepared corpus, is damaged, or was made with other settings."""
 
 
+class WorkerError(LipjaxError):
+    """A process that makes batches died or hangs; the message says which and how."""
+
+
+class WorkdirError(LipjaxError):
+    """A workdir that can no longer be written; what was saved in it before is whole."""
+
+
+class TrainingError(LipjaxError):
+    """A run that is ended because going on is hopeless; its last checkpoint is whole."""
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Returns the hint that ends an error about a wrong name.
 

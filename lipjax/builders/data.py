@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from lipjax.builders.networks import Settings
@@ -22,7 +23,7 @@ def streams_of(data: Settings) -> Streams:
 
 
 def windows_of(config: ConfigDict, task: Any, corpora: list[Corpus], split: str) -> Windows:
-    """Builds the windows of a split; augmented for training only."""
+    """Builds this process's windows of a split; augmented for training only."""
     data = config.data
     return Windows(
         corpora,
@@ -30,11 +31,15 @@ def windows_of(config: ConfigDict, task: Any, corpora: list[Corpus], split: str)
         split=split,
         streams=streams_of(data),
         batch_size=data.batch_size,
+        process=(jax.process_index(), jax.process_count()),
         seed=config.seed,
         weights=list(data.weights) or None,
         augment=Augment(**(data.augment if split == "train" else {})),
         cache_mb=data.cache_mb,
         workers=data.workers,
+        max_bad_fraction=data.max_bad_fraction,
+        max_short_fraction=data.max_short_fraction,
+        patience=data.patience,
     )
 
 

@@ -53,6 +53,13 @@ def add(commands) -> None:
         "--limit-minutes", type=float, metavar="MINUTES", help="use at most this much video"
     )
     p.add_argument(
+        "--max-hours",
+        type=float,
+        default=4.0,
+        metavar="HOURS",
+        help="report longer videos instead of reading them (default: %(default)g)",
+    )
+    p.add_argument(
         "--processes", type=count, metavar="N", help="worker processes (default: one per core)"
     )
     p.add_argument(
@@ -73,6 +80,7 @@ def _run(args: argparse.Namespace) -> int:
         mouth_size=args.mouth_size,
         offset=args.offset,
         test_speakers=names,
+        max_video_seconds=3600.0 * args.max_hours,
     )
     limit = None if args.limit_minutes is None else 60.0 * args.limit_minutes
     report = prepare(

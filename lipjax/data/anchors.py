@@ -4,11 +4,15 @@
 from collections.abc import Collection
 
 import numpy as np
+from absl import logging
 
+from lipjax.data import faults
 from lipjax.data.cache import ClipCache
 from lipjax.data.reading import Corpus
-from lipjax.data.views import Streams
+from lipjax.data.views import ClipViews, Streams
 from lipjax.errors import CorpusError, nearest
+
+_NAMED = 8  # short clips that are named
 
 
 class Anchors:
@@ -21,9 +25,11 @@ class Anchors:
         length: frames of a window.
         cache_mb: memory for clips in use.
         derived: names of the side corpora that views are cut from.
+        max_short_fraction: share of the clips that may be too short for a window.
 
     Raises:
-        CorpusError: no such split, no clip in it is long enough, or a side corpus is missing.
+        CorpusError: no such split, too few clips in it are long enough, or a side corpus is
+            missing.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class Anchors:
         length: int,
         cache_mb: float,
         derived: Collection[str] = (),
+        max_short_fraction: float = 1.0,
     ):
         if split not in corpus.splits:
             raise CorpusError(
@@ -57,11 +64,45 @@ class Anchors:
                 "prepare longer clips or ask for a shorter window"
             )
         self.too_short = len(self.frames) - len(self.long_enough)
+        self._tell_short(length, max_short_fraction)
         self.length = length
         known = self.speaker[self.long_enough]
         self._by_speaker = {
             name: self.long_enough[known == name] for name in np.unique(known) if name
         }
+
+    def _tell_short(self, length: int, limit: float) -> None:
+        """Names and counts the clips that are too short, and ends the work if they are too many."""
+        if not self.too_short:
+            return
+        short = np.flatnonzero(self.frames < length)
+        named = ", ".join(f"{self.ids[clip]} {self.frames[clip]}" for clip in short[:_NAMED])
+        told = (
+            f"{self.name}: {self.too_short} of {len(self.frames)} clips are shorter than a window "
+            f"of {length} frames ({named}{', ...' if len(short) > _NAMED else ''})"
+        )
+        if self.too_short > limit * len(self.frames):
+            raise CorpusError(
+                f"{told}, more than data.max_short_fraction {limit:g} allows; prepare longer "
+                "clips, ask for a shorter window or raise data.max_short_fraction"
+            )
+        logging.warning("%s; they are left out", told)
+
+    def views(self, clip: int) -> ClipViews:
+        """Returns the views of a clip.
+
+        Raises:
+            ClipFault: it is not the clip that the index tells of.
+            CorpusError: it cannot be read.
+        """
+        views = self.clips[clip]
+        if (views.clip.id, views.num_frames) != (self.ids[clip], self.frames[clip]):
+            raise faults.ClipFault(
+                faults.INCONSISTENT,
+                f"the index tells of {self.ids[clip]} with {self.frames[clip]} frames, the record "
+                f"is {views.clip.id} with {views.num_frames}",
+            )
+        return views
 
     def other_clip(self, clip: int, rng: np.random.Generator) -> int:
         """Any other clip that is long enough; this one if there is no other."""

@@ -9,6 +9,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from lipjax.data.schema import Span
+from lipjax.media.limits import MAX_TEXT_BYTES
+from lipjax.media.text import plain
+
+_MOST_NAME, _MOST_WORD, _MOST_SENTENCE = 200, 100, 20_000  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,27 +74,57 @@ def _grid(root: Path, path: str, notes: list[str]) -> Source:
     relative = Path(path)
     above = [*root.resolve().parts, *relative.parts[:-1]]
     named = (_GRID_SPEAKER.match(part) for part in reversed(above))
-    speaker = next((match[1].lower() for match in named if match), "")
+    speaker = next((match[1].lower() for match in named if match), "")[:_MOST_NAME]
     sides = (relative.parent, relative.parent / "align", relative.parent.parent / "align")
     spans: tuple[Span, ...] = ()
     for side in sides:
         file = root / side / (relative.stem + ".align")
-        if file.is_file():
-            spans = _read_align(file, notes)
+        if (text := _beside(root, file, notes)) is not None:
+            spans = _read_align(file, text, notes)
             break
-    sentence = grid_sentence(relative.stem) or " ".join(span.text for span in spans)
+    sentence = grid_sentence(relative.stem) or plain(
+        " ".join(span.text for span in spans), _MOST_SENTENCE
+    )
     return Source(path, f"{speaker}-{relative.stem}", speaker, sentence, spans)
 
 
-def _read_align(file: Path, notes: list[str]) -> tuple[Span, ...]:
+def _beside(root: Path, file: Path, notes: list[str]) -> str | None:
+    """The text of a file that lies beside a video; None if there is none to be read."""
+    reason = ""
+    try:
+        if not file.is_file():
+            return None
+        size = file.stat().st_size
+        if file.is_symlink() and not _goes_to_text(root, file):
+            # Else a folder of links from a stranger would carry any file of ours into a corpus.
+            reason = "a link to another kind of file, outside the folder"
+        elif size > MAX_TEXT_BYTES:
+            reason = f"{size:,} bytes, more than the {MAX_TEXT_BYTES:,} allowed"
+        else:
+            return file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        reason = error.strerror or str(error)
+    notes.append(plain(f"{file}: left out ({reason})"))
+    return None
+
+
+def _goes_to_text(root: Path, link: Path) -> bool:
+    target = link.resolve()
+    return target.suffix == link.suffix or target.is_relative_to(root.resolve())
+
+
+def _read_align(file: Path, text: str, notes: list[str]) -> tuple[Span, ...]:
     spans = []
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in text.splitlines():
             start, stop, word = line.split()
+            first, last = int(start) / _GRID_TICKS, int(stop) / _GRID_TICKS
+            if not 0 <= first <= last:
+                raise ValueError(f"{word!r} from {start} to {stop}")
             if word not in ("sil", "sp"):
-                spans.append(Span("word", word, int(start) / _GRID_TICKS, int(stop) / _GRID_TICKS))
-    except (OSError, ValueError) as error:
-        notes.append(f"{file}: alignment left out ({error})")
+                spans.append(Span("word", plain(word, _MOST_WORD), first, last))
+    except (ValueError, OverflowError) as error:
+        notes.append(plain(f"{file}: alignment left out ({error})"))
         return ()
     return tuple(spans)
 
@@ -103,15 +137,17 @@ def _lrw(root: Path, path: str, notes: list[str]) -> Source:
     word, split, number = match.groups()
     spans: tuple[Span, ...] = ()
     file = (root / path).with_suffix(".txt")
-    if file.is_file():  # the word lies in the middle of the clip, for "Duration" seconds
-        found = re.search(r"Duration:\s*([\d.]+)", file.read_text(encoding="utf-8"))
+    spoken = plain(word.lower(), _MOST_WORD)
+    text = _beside(root, file, notes)
+    if text is not None:  # the word lies in the middle of the clip, for "Duration" seconds
+        found = re.search(r"Duration:\s*(\d{1,3}(?:\.\d*)?|\.\d+)(?![\d.])", text, re.ASCII)
         if found:
             half, middle = float(found[1]) / 2, _LRW_SECONDS / 2
-            spans = (Span("word", word.lower(), middle - half, middle + half),)
+            spans = (Span("word", spoken, middle - half, middle + half),)
         else:
-            notes.append(f"{file}: no line 'Duration: SECONDS'; word times left out")
+            notes.append(plain(f"{file}: no line 'Duration: SECONDS'; word times left out"))
     # Each split counts from 1 again: only with the split is the name an id.
-    return Source(path, f"{word}-{split}-{number}", "", word.lower(), spans, split)
+    return Source(path, f"{word}-{split}-{number}", "", spoken, spans, split)
 
 
 def _ldc(root: Path, path: str, notes: list[str]) -> Source:
@@ -133,7 +169,7 @@ def _ldc(root: Path, path: str, notes: list[str]) -> Source:
         known,
         id=f"{speaker}-{item.replace(' ', '_')}" if speaker and item else known.id,
         speaker=speaker,
-        sentence=known.sentence or (item if speaker else ""),
+        sentence=known.sentence or (plain(item) if speaker else ""),
         split="test" if speaker in _LDC_TEST else None,
     )
 
@@ -153,26 +189,34 @@ def _ldc_name(path: str) -> tuple[str, str]:
 def _folder(root: Path, path: str, notes: list[str]) -> Source:
     """Any folder: speaker/clip.ext; NAME.txt and NAME.spans.json beside a video are read."""
     relative = Path(path)
-    speaker = relative.parts[0] if len(relative.parts) > 1 else ""
+    speaker = plain(relative.parts[0], _MOST_NAME) if len(relative.parts) > 1 else ""
     spans: tuple[Span, ...] = ()
     file = (root / path).with_suffix(".spans.json")
-    if file.is_file():
-        try:
-            rows = json.loads(file.read_text(encoding="utf-8"))
-            spans = tuple(Span(str(k), str(t), float(a), float(b)) for k, t, a, b in rows)
-            if not all(math.isfinite(s.start) and s.start <= s.end < math.inf for s in spans):
-                raise ValueError("a span ends before it starts")
-        except (OSError, ValueError, TypeError) as error:
-            notes.append(f"{file}: left out, not a list of [kind, text, start, end] ({error})")
-            spans = ()
+    if (text := _beside(root, file, notes)) is not None:
+        spans = _read_spans(file, text, notes)
     sentence = " ".join(span.text for span in spans if span.kind == "word")
     file = (root / path).with_suffix(".txt")
-    if file.is_file():
-        lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        text = re.sub(r"^text:", "", lines[0] if lines else "", flags=re.IGNORECASE)
-        sentence = text or sentence
-    sentence = " ".join(sentence.lower().split())
+    if (text := _beside(root, file, notes)) is not None:
+        lines = text.strip().splitlines()
+        told = re.sub(r"^text:", "", lines[0] if lines else "", flags=re.IGNORECASE)
+        sentence = told or sentence
+    sentence = plain(sentence.lower(), _MOST_SENTENCE)
     return Source(path, "-".join(relative.with_suffix("").parts), speaker, sentence, spans)
+
+
+def _read_spans(file: Path, text: str, notes: list[str]) -> tuple[Span, ...]:
+    try:
+        spans = tuple(
+            Span(plain(str(k), _MOST_WORD), plain(str(t), _MOST_WORD), float(a), float(b))
+            for k, t, a, b in json.loads(text)
+        )
+        if not all(math.isfinite(s.start) and s.start <= s.end < math.inf for s in spans):
+            raise ValueError("a span ends before it starts")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        told = f"{file}: left out, not a list of [kind, text, start, end] ({error})"
+        notes.append(plain(told))
+        return ()
+    return spans
 
 
 READERS: dict[str, Callable[[Path, str, list[str]], Source]] = {

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from lipjax.data import schema, side
-from lipjax.data.records import RecordSequence
+from lipjax.data.records import SPLITS, RecordSequence
 from lipjax.errors import CorpusError
+from lipjax.media.arrays import load_arrays
+from lipjax.media.text import is_text
 
 DESCRIPTION = "corpus.json"
 _INDEX = "index-{split}.npz"
@@ -135,9 +137,11 @@ class Corpus:
         """Reads the index of a split; no clip is decoded."""
         path = index_path(self.directory, self._known(split))
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return ClipIndex(**{field.name: stored[field.name] for field in _FIELDS})
-        except (OSError, ValueError, KeyError) as error:
+            stored = load_arrays(path)
+            index = ClipIndex(**{field.name: stored[field.name] for field in _FIELDS})
+            _check_index(index, self.description["splits"][split]["clips"])
+            return index
+        except (ValueError, KeyError) as error:
             raise CorpusError(f"{path}: damaged index ({error}); prepare again") from error
 
     def clips(self, split: str) -> ClipSequence:
@@ -167,6 +171,30 @@ class Corpus:
 
 
 _FIELDS = dataclasses.fields(ClipIndex)
+_KINDS = {"frames": "iu", "start": "f", "lag": "f", "lag_correlation": "f"}
+
+
+def _check_index(index: ClipIndex, clips: int) -> None:
+    """Checks that every fact is there once for every clip, and of its kind."""
+    for field in _FIELDS:
+        column = getattr(index, field.name)
+        if column.shape != (clips,) or column.dtype.kind not in _KINDS.get(field.name, "U"):
+            raise ValueError(f"{field.name} is {column.dtype} {column.shape}, for {clips} clips")
+        if column.dtype.kind == "U" and not all(map(is_text, column.tolist())):
+            raise ValueError(f"{field.name} is no Unicode")
+    if np.any(index.frames < 1) or not np.isfinite(index.start).all():
+        raise ValueError("a clip without frames, or without a time")
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    """Checks what other parts rely on; names of splits become names of files."""
+    if not isinstance(description["settings"], dict):
+        raise TypeError("settings are no table")
+    for split, facts in description["splits"].items():
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+        if not (type(facts["clips"]) is int and 0 < facts["clips"] < 1 << 40):
+            raise ValueError(f"split {split!r} of {facts['clips']!r} clips")
 
 
 def open_corpus(directory: Path | str) -> Corpus:
@@ -189,7 +217,9 @@ def open_corpus(directory: Path | str) -> Corpus:
         description = json.loads(path.read_text(encoding="utf-8"))
         version = description["schema_version"]
         complete = {"settings", "splits"} <= set(description)
-    except (ValueError, KeyError, TypeError) as error:
+        if complete and version == schema.SCHEMA_VERSION:
+            _check_description(description)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorpusError(f"{path}: damaged ({error}); prepare the corpus again") from error
     if version != schema.SCHEMA_VERSION or not complete:
         raise CorpusError(

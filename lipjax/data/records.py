@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lipjax.data.metadata import NAME, TEMPLATE, check_metadata
 from lipjax.errors import CorpusError
 
-_NAME = "lipjax"
 _SHARD_BYTES = 1 << 28
 SPLITS = ("train", "val", "test")
 
@@ -15,6 +15,20 @@ SPLITS = ("train", "val", "test")
 def in_order(splits: Sequence[str]) -> list[str]:
     """Returns names of splits in the order in which they are listed everywhere."""
     return sorted(splits, key=lambda split: (*SPLITS, split).index(split))
+
+
+def serialize(features: Any, example: dict[str, Any]) -> bytes:
+    """Returns an example as a record, the same bytes in every process.
+
+    Args:
+        features: the `tfds.features.FeaturesDict` that encodes it.
+        example: name -> value.
+    """
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    # TFDS leaves the order of the features to the memory of the process.
+    message = tf_example_pb2.Example.FromString(features.serialize_example(example))
+    return message.SerializeToString(deterministic=True)
 
 
 class RecordWriter:
@@ -37,7 +51,7 @@ class RecordWriter:
         return self.directory / f"{split}.{shard:05d}.part"
 
     def add(self, split: str, record: bytes) -> None:
-        """Appends an encoded example to a split."""
+        """Appends an example, encoded by `serialize`, to a split."""
         from array_record.python import array_record_module
 
         shards, sizes = self._shards.setdefault(split, []), self._sizes.setdefault(split, [])
@@ -66,7 +80,7 @@ class RecordWriter:
         for split in in_order(tuple(self._shards)):
             count = len(self._shards[split])
             for shard in range(count):
-                name = f"{_NAME}-{split}.array_record-{shard:05d}-of-{count:05d}"
+                name = f"{NAME}-{split}.array_record-{shard:05d}-of-{count:05d}"
                 self._temporary(split, shard).replace(self.directory / name)
                 names.append(name)
             infos.append(
@@ -80,7 +94,7 @@ class RecordWriter:
             data_dir=str(self.directory),
             features=self._features,
             split_infos=infos,
-            filename_template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            filename_template=TEMPLATE,
             check_data=False,
             description=description,
         )
@@ -122,6 +136,7 @@ class RecordSequence(Sequence):  # no element type: type checkers would read rec
             try:
                 import tensorflow_datasets as tfds
 
+                check_metadata(self.directory)
                 builder = tfds.builder_from_directory(str(self.directory))
                 self._source = builder.as_data_source(split=self.split)
             except ImportError:
@@ -141,13 +156,23 @@ class RecordSequence(Sequence):  # no element type: type checkers would read rec
         """
         where = range(self._length)[position]
         try:
-            return self._data_source().data_source[where]
+            record = self._data_source().data_source[where]
+            if not record:  # what the reader gives for a shard cut off at a block's end
+                raise ValueError("it is empty: its shard is truncated")
+            return record
         except CorpusError:
             raise
         except Exception as error:
-            raise CorpusError(
-                f"{self.directory}: record {where} of split {self.split!r} is unreadable ({error})"
-            ) from error
+            raise CorpusError(f"{self._shard(where)}: unreadable ({error})") from error
+
+    def _shard(self, where: int) -> str:
+        """Names a record by the file that holds it."""
+        info, position = self._source.dataset_info.splits[self.split], where
+        for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
+            if position < count:
+                return f"{path}: record {position}"
+            position -= count
+        return f"{self.directory}: record {where} of split {self.split!r}"
 
     def __getitem__(self, position):
         if isinstance(position, slice):
@@ -159,7 +184,5 @@ class RecordSequence(Sequence):  # no element type: type checkers would read rec
         except CorpusError:
             raise
         except Exception as error:
-            raise CorpusError(
-                f"{self.directory}: record {position} of split {self.split!r} "
-                f"cannot be decoded ({error})"
-            ) from error
+            where = self._shard(range(self._length)[position])
+            raise CorpusError(f"{where}: cannot be decoded ({error})") from error

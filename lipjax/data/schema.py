@@ -9,15 +9,16 @@ Pixels: the centre of pixel (0, 0) is (0, 0). Transforms are 2x3, source to crop
 """
 
 import dataclasses
-import io
 import json
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int16, Int32, Int64, UInt8
-from PIL import Image
 
+from lipjax.errors import CorpusError
+from lipjax.media.image import decode_jpeg
 from lipjax.media.landmark_status import INTERPOLATED, MEASURED, MISSING
+from lipjax.media.limits import MAX_SOURCE_RATE, MIN_SOURCE_RATE
 
 __all__ = [
     "INTERPOLATED",
@@ -108,10 +109,16 @@ class Clip:
         return int(self.mouth.shape[1])
 
     def frame(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Decodes one context frame: the source inside the clip's fixed box, RGB."""
+        """Decodes one context frame: the source inside the clip's fixed box, RGB.
+
+        Raises:
+            CorpusError: it is damaged.
+        """
         start, stop = self.frame_offsets[index], self.frame_offsets[index + 1]
-        with Image.open(io.BytesIO(self.frames[start:stop].tobytes())) as picture:
-            return np.asarray(picture.convert("RGB"))
+        try:
+            return decode_jpeg(self.frames[start:stop].tobytes())
+        except ValueError as error:
+            raise CorpusError(f"clip {self.id}: frame {index} is damaged ({error})") from error
 
     def mouth_landmarks(self) -> Float32[np.ndarray, "T 68 2"]:
         """The landmarks in pixels of the mouth crop, (x, y), NaN where missing."""
@@ -187,4 +194,12 @@ def decode(example: dict[str, Any]) -> Clip:
     fields.update({name: np.asarray(example[name], dt) for name, (_, dt) in _ARRAYS.items()})
     fields.update({name: dt(example[name]).item() for name, dt in _SCALARS.items()})
     fields["spans"] = tuple(Span(*span) for span in json.loads(text("spans")))
+    # A rate of 1 would make gigabytes of sound of a kilobyte, once it is resampled.
+    if not MIN_SOURCE_RATE <= fields["sound_rate"] <= MAX_SOURCE_RATE:
+        raise ValueError(f"sound of {fields['sound_rate']} samples per second")
+    if not (0.1 <= fields["fps"] <= 1000 and abs(fields["sound_start"]) < 1e6):
+        raise ValueError(f"{fields['fps']} frames per second, sound at {fields['sound_start']} s")
+    samples = len(fields["mouth"]) / fields["fps"] * fields["sound_rate"]
+    if samples > 10 * len(fields["sound"]) + 10_000_000:
+        raise ValueError(f"{len(fields['sound'])} samples of sound, where {samples:.0f} are due")
     return Clip(**fields)

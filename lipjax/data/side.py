@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from lipjax.data.faults import NOT_DERIVED, ClipFault
 from lipjax.data.records import RecordSequence
 from lipjax.errors import CorpusError
 
@@ -50,7 +51,8 @@ class SideSequence(RecordSequence):
         """Returns the array of an example."""
         if example["error"]:
             name, error = (example[key].decode("utf-8") for key in ("id", "error"))
-            raise CorpusError(f"{self.directory}: clip {name} has none ({error})")
+            told = f"{self.directory}: clip {name} has none ({error})"
+            raise ClipFault(NOT_DERIVED, told)
         return example["value"]
 
 
@@ -59,9 +61,10 @@ def read_description(directory: Path) -> dict[str, Any] | None:
     try:
         text = (Path(directory) / DESCRIPTION).read_text(encoding="utf-8")
         description = json.loads(text)
-    except (OSError, ValueError):
+        clips = [split["clips"] for split in description["splits"].values()]
+        known = isinstance(description["settings"], dict) and all(type(n) is int for n in clips)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    known = isinstance(description, dict) and {"settings", "splits"} <= set(description)
     return description if known and description.get("schema_version") == SCHEMA_VERSION else None
 
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8
 
-from lipjax.data.schema import Clip
-from lipjax.errors import ConfigError, CorpusError, nearest
+from lipjax.data import faults
+from lipjax.data.faults import ClipFault
+from lipjax.data.schema import MISSING, Clip
+from lipjax.errors import ConfigError, nearest
 from lipjax.media.audio import LogMel, Sound, level_gain
 from lipjax.media.log_mel import columns, log_mel_of
 
@@ -138,6 +140,10 @@ class ClipViews:
         clip: the prepared clip.
         streams: settings.
         derived: name -> function that reads what was derived from the clip.
+
+    Raises:
+        ClipFault: the clip does not fit itself.
+        ConfigError: it has another number of frames per second.
     """
 
     def __init__(
@@ -146,6 +152,7 @@ class ClipViews:
         streams: Streams,
         derived: Mapping[str, Callable[[], np.ndarray]] | None = None,
     ):
+        faults.check_clip(clip)
         if abs(clip.fps - streams.fps) > 1e-6:
             raise ConfigError(
                 f"clip {clip.id} has {clip.fps} frames per second, the config asks for "
@@ -182,16 +189,33 @@ class ClipViews:
             return ((self.clip.mouth_landmarks() + 0.5) * scale - 0.5).astype(np.float32)
         if name == "flow":
             flow = self._derived["flow"]()
-            if len(flow) != max(self.num_frames - 1, 0):
-                raise CorpusError(f"clip {self.clip.id}: {len(flow)} flow maps, not its own")
+            self._check_flow(flow)
             return flow if flow.shape[1] == size else resize_flow(flow, size)
-        return clip_log_mel(self.clip, self._streams.log_mel)
+        faults.check_sound(self.clip)
+        return self._finite(clip_log_mel(self.clip, self._streams.log_mel), name)
+
+    def _check_flow(self, flow: np.ndarray) -> None:
+        if len(flow) != max(self.num_frames - 1, 0):
+            told = f"clip {self.clip.id}: {len(flow)} flow maps, not its own"
+            raise ClipFault(faults.OTHER_LENGTH, told)
+        if flow.ndim != 4 or flow.shape[1] != flow.shape[2] or flow.shape[3] != 2 or not flow.size:
+            told = f"clip {self.clip.id}: flow of shape {flow.shape}"
+            raise ClipFault(faults.OTHER_LENGTH, told)
+        self._finite(flow, "flow")
+
+    def _finite(self, values: np.ndarray, name: str) -> np.ndarray:
+        if not np.isfinite(values).all():
+            raise ClipFault(faults.NOT_FINITE, f"clip {self.clip.id}: {name} is not finite")
+        return values
 
     def cut(self, view: View, anchor: int) -> Shaped[np.ndarray, "n ..."]:
         """Cuts a view whose anchor is at frame `anchor`.
 
         Pictures outside the clip repeat its first or last frame, so that flow outside is zero;
         sound outside is silence.
+
+        Raises:
+            ClipFault: what the view needs is missing, not finite or of another length.
         """
         first = anchor + view.offset
         if view.stream == "log_mel":
@@ -208,4 +232,10 @@ class ClipViews:
         if view.stream == "frames":
             pictures = [self.clip.frame(int(t))[None] for t in index]
             return np.concatenate([resize(p, self._streams.frames_size) for p in pictures])
+        if view.stream == "landmarks":
+            missing = np.count_nonzero(self.clip.landmark_status[index] == MISSING)
+            if missing:
+                told = f"{missing} of {view.length} frames from frame {first} on have none"
+                raise ClipFault(faults.NO_LANDMARKS, f"clip {self.clip.id}: {told}")
+            return self._finite(self.stream("landmarks")[index], "landmarks")
         return self.stream(view.stream)[index]

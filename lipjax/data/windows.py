@@ -6,21 +6,23 @@ mixes all clips, and the same global batch comes out for any number of workers a
 """
 
 import dataclasses
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from absl import logging
 
+from lipjax.data import faults
 from lipjax.data.anchors import Anchors
 from lipjax.data.augment import Augment
 from lipjax.data.reading import Corpus
-from lipjax.data.views import DERIVED, ClipViews, Streams, View
+from lipjax.data.views import DERIVED, Streams, View
+from lipjax.data.workers import from_workers
 from lipjax.errors import ConfigError, CorpusError
 
 Batch = dict[str, np.ndarray]
+Found = tuple[faults.Fault, ...]
 UNCHANGED = Augment()
-_RETRIES = 20  # draws after which a corpus counts as broken rather than a record as bad
+_RETRIES = 64  # draws after which a corpus counts as broken, whatever the limit on bad clips
 
 
 class Windows:
@@ -35,14 +37,18 @@ class Windows:
         seed: of the order, the draws and the augmentation.
         weights: share of each corpus in the mix; by number of windows if not given.
         augment: changes of pictures; none by default.
-        process: (index, count): this process gets every count-th row of a global batch.
+        process: (index, count): this process gets the index-th part of every global batch.
         cache_mb: memory per corpus for clips in use, in every process that makes batches.
         workers: processes that make batches ahead of time; 0 leaves it to threads of this one.
+        max_bad_fraction: share of a corpus's clips that may turn out to be unusable, 0 .. 1; a
+            few always may unless it is 0.
+        max_short_fraction: share of a corpus's clips that may be shorter than a window, 0 .. 1.
+        patience: seconds without a batch after which worker processes count as hanging.
 
     Raises:
         ConfigError: an input table or a setting that cannot work.
-        CorpusError: no clip is long enough, the split does not exist, or a view is of what was
-            not derived from the corpus.
+        CorpusError: too few clips are long enough, the split does not exist, or a view is of
+            what was not derived from the corpus.
     """
 
     def __init__(
@@ -59,6 +65,9 @@ class Windows:
         process: tuple[int, int] = (0, 1),
         cache_mb: float = 512.0,
         workers: int = 0,
+        max_bad_fraction: float = 0.05,
+        max_short_fraction: float = 0.5,
+        patience: float = 600.0,
     ):
         import grain
 
@@ -69,16 +78,26 @@ class Windows:
             raise ConfigError(f"batch_size {batch_size} does not divide by {process[1]} processes")
         if weights is not None and len(weights) != len(corpora):
             raise ConfigError(f"{len(weights)} weights for {len(corpora)} corpora")
+        for name, share in (("bad", max_bad_fraction), ("short", max_short_fraction)):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"max_{name}_fraction must be from 0 to 1, not {share}")
+        if not patience > 0:
+            raise ConfigError(f"patience must be above 0 seconds, not {patience}")
         self.inputs = dict(inputs)
         pictures = [view for view in anchored if view.stream != "log_mel"]
         self.length = max(view.offset + view.frames for view in pictures or anchored)
         self.batch_size = batch_size
         self._augment = augment
-        self._workers = workers
+        self._workers, self._patience = workers, patience
+        self._mouth_size = streams.mouth_size
         derived = sorted({view.stream for view in inputs.values()} & set(DERIVED))
-        self._splits = [Anchors(c, split, streams, self.length, cache_mb, derived) for c in corpora]
-        self._skipped: set[tuple[str, int]] = set()
-        self._lock = threading.Lock()
+        self._splits = [
+            Anchors(c, split, streams, self.length, cache_mb, derived, max_short_fraction)
+            for c in corpora
+        ]
+        self._tally = faults.Tally(
+            [s.name for s in self._splits], [s.ids for s in self._splits], max_bad_fraction
+        )
         self._starts = [np.cumsum(s.frames[s.long_enough] - self.length + 1) for s in self._splits]
         self.num_windows = sum(int(starts[-1]) for starts in self._starts)
         parts = [
@@ -92,57 +111,83 @@ class Windows:
         shares = weights if weights is not None else [float(s[-1]) for s in self._starts]
         mixed = parts[0] if len(parts) == 1 else grain.MapDataset.mix(parts, list(shares))
         index, count = process
-        self._dataset = mixed[index::count].batch(batch_size // count)
+        if count > 1:
+            rows = _Rows(mixed, batch_size, index, count)
+            mixed = grain.MapDataset.range(len(mixed) // count).map(rows)
+        self._dataset = mixed.batch(batch_size // count, batch_fn=_stacked)
 
     def __getstate__(self) -> dict:
         # For worker processes, which call `element` alone.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_dataset")}
+        return {k: v for k, v in self.__dict__.items() if k != "_dataset"}
 
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+    @property
+    def faults(self) -> dict[str, int]:
+        """Clips left out so far, by kind of fault (names of `lipjax.data.faults`).
+
+        Those too short for a window are known from the start; the others are counted when a
+        batch that would have held them is handed out, whichever process made it.
+        """
+        short = sum(split.too_short for split in self._splits)
+        return ({faults.TOO_SHORT: short} if short else {}) | self._tally.counts
 
     @property
     def skipped(self) -> int:
-        """Records that could not be read so far; a deterministic draw stands in for each."""
-        return len(self._skipped)
+        """Clips found unusable so far; a deterministic draw stands in for each."""
+        return self._tally.clips
 
     def batch(self, step: int) -> Batch:
-        """Returns this process's part of the global batch of a step, each input stacked."""
-        return self._dataset[step]
+        """Returns this process's part of the global batch of a step, each input stacked.
+
+        Raises:
+            CorpusError: too many clips cannot be used.
+        """
+        return self._noted(*self._dataset[step])
+
+    def _noted(self, batch: Batch, found: Found) -> Batch:
+        self._tally.note(found)
+        return batch
 
     def iterate(self, start: int = 0, *, threads: int = 2, ahead: int = 4) -> Iterator[Batch]:
         """Yields `batch(start)`, `batch(start + 1)`, ... made ahead of time.
 
         They are made by threads of this process or, with `workers`, by processes; the batches
-        are the same. What a process skips it reports itself; `skipped` does not count it.
+        are the same, and so is what is counted.
 
         Args:
             start: step of the first batch.
             threads: of each process.
             ahead: batches made ahead by each process.
+
+        Raises:
+            CorpusError: too many clips cannot be used.
+            WorkerError: a worker process died or hangs.
         """
         import grain
 
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-        batches = self._dataset[start:].to_iter_dataset(options)
-        if self._workers:
-            _let_grain_run_anywhere()
-            batches = batches.mp_prefetch(
-                grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=ahead)
-            )
-        iterator = iter(batches)
+        dataset = self._dataset[start:].to_iter_dataset(options)
+        made = (
+            from_workers(dataset, self._workers, ahead=ahead, patience=self._patience)
+            if self._workers
+            else iter(dataset)
+        )
         try:
-            yield from iterator
+            for batch, found in made:
+                yield self._noted(batch, found)
         finally:
-            if hasattr(iterator, "close"):
-                iterator.close()  # else grain goes on making batches
+            if hasattr(made, "close"):
+                made.close()  # else grain goes on making batches
 
     def examples(self, count: int) -> list[Batch]:
         """Returns fixed batches for evaluation: windows spread evenly over the split's clips.
 
         Args:
-            count: windows wanted; fewer come if the clips hold fewer without overlap. The last
-                batch may be smaller than the others.
+            count: windows wanted; fewer come if the clips hold fewer without overlap, and a
+                window that cannot be made is left out. The last batch may be smaller than the
+                others.
+
+        Raises:
+            CorpusError: too many clips cannot be used.
         """
         places = [
             (number, int(clip), start)
@@ -151,34 +196,48 @@ class Windows:
             for start in range(0, int(split.frames[clip]) - self.length + 1, self.length)
         ]
         chosen = np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).astype(int))
-        rows = [
-            self._cut(*places[i], np.random.default_rng([2024, int(i)]), UNCHANGED) for i in chosen
-        ]
+        rows = [row for i in chosen if (row := self._example(int(i), *places[i])) is not None]
+        if not rows:
+            raise CorpusError(f"{self._splits[0].name}: none of {len(chosen)} windows can be made")
         groups = [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
         return [{name: np.stack([row[name] for row in g]) for name in self.inputs} for g in groups]
 
-    def element(self, number: int, index: int, rng: np.random.Generator) -> Batch:
-        """Returns the window with that index in corpus `number`; `rng` makes its draws."""
+    def _example(self, place: int, number: int, clip: int, start: int) -> Batch | None:
+        """Returns a window for evaluation; None where its own clip cannot be used."""
+        rng = np.random.default_rng([2024, place])
+        for _ in range(_RETRIES):
+            try:
+                return self._cut(number, clip, start, rng, UNCHANGED)
+            except _Bad as bad:
+                self._tally.note([bad.fault])
+                if bad.fault.clip == clip:
+                    return None
+        return None
+
+    def element(self, number: int, index: int, rng: np.random.Generator) -> tuple[Batch, Found]:
+        """Returns the window with that index in corpus `number`, and the faults met on the way.
+
+        Args:
+            number: of the corpus.
+            index: of the window; where it cannot be made, another one is drawn.
+            rng: makes the draws.
+        """
         split, starts = self._splits[number], self._starts[number]
+        found: list[faults.Fault] = []
         for _ in range(_RETRIES):
             row = int(np.searchsorted(starts, index, side="right"))
             clip = int(split.long_enough[row])
             start = int(index - (starts[row - 1] if row else 0))
             try:
-                return self._cut(number, clip, start, rng, self._augment)
-            except ConfigError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a bad record raises costs one draw
-                self._report(split, clip, error)
+                return self._cut(number, clip, start, rng, self._augment), tuple(found)
+            except _Bad as bad:
+                found.append(bad.fault)
             index = int(rng.integers(starts[-1]))
-        raise CorpusError(f"{split.name}: {_RETRIES} records in a row could not be read")
-
-    def _report(self, split: Anchors, clip: int, error: Exception) -> None:
-        with self._lock:
-            if (split.name, clip) in self._skipped:
-                return
-            self._skipped.add((split.name, clip))
-        logging.warning("%s: clip %s skipped: %s", split.name, split.ids[clip], error)
+        self._tally.note(found)  # says which clips, and by how far they are too many
+        raise CorpusError(
+            f"{split.name}: {_RETRIES} windows in a row could not be made; the first: clip "
+            f"{split.ids[found[0].clip]}: {found[0].kind}: {found[0].cause}"
+        )
 
     def _cut(
         self, number: int, clip: int, start: int, rng: np.random.Generator, augment: Augment
@@ -194,13 +253,16 @@ class Windows:
             source, anchor = anchors[key]
             if source not in changes:
                 changes[source] = augment.draw(rng)
-            views: ClipViews = split.clips[source]
-            cut = views.cut(view, anchor)
+            try:
+                cut = split.views(source).cut(view, anchor)
+            except (ConfigError, ImportError, MemoryError):
+                raise  # not this clip's fault
+            except Exception as error:  # noqa: BLE001 - whatever a bad record raises costs a draw
+                raise _Bad(faults.fault_of(number, source, error)) from error
             if view.stream in ("mouth", "frames"):
                 cut = changes[source].pictures(cut)
             elif view.stream == "landmarks":
-                size = views.stream("mouth").shape[1]
-                cut = changes[source].landmarks(cut, size)
+                cut = changes[source].landmarks(cut, self._mouth_size)
             elif view.stream == "flow":
                 cut = changes[source].flow(cut)
             elif view.stream == "log_mel":
@@ -228,12 +290,18 @@ class Windows:
         return source, int(rng.integers(split.frames[source] - length + 1))
 
 
-def _let_grain_run_anywhere() -> None:
-    """Grain's worker processes want absl's flags parsed, which only absl programs do."""
-    from absl import flags
+class _Bad(Exception):
+    """A window that cannot be made, and why."""
 
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
+    def __init__(self, fault: faults.Fault):
+        super().__init__(fault.cause)
+        self.fault = fault
+
+
+def _stacked(rows: Sequence[tuple[Batch, Found]]) -> tuple[Batch, Found]:
+    """Returns rows as a batch, with the faults met at any of them."""
+    batch = {name: np.stack([row[name] for row, _ in rows]) for name in rows[0][0]}
+    return batch, tuple(fault for _, found in rows for fault in found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,5 +311,19 @@ class _Element:
     windows: Windows
     number: int
 
-    def __call__(self, index: int, rng: np.random.Generator) -> Batch:
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[Batch, Found]:
         return self.windows.element(self.number, int(index), rng)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Row by row, one process's part of every global batch."""
+
+    rows: Any  # grain.MapDataset
+    batch_size: int
+    index: int
+    count: int
+
+    def __call__(self, number: int) -> tuple[Batch, Found]:
+        step, row = divmod(int(number), self.batch_size // self.count)
+        return self.rows[step * self.batch_size + self.index * self.batch_size // self.count + row]

@@ -17,8 +17,9 @@ from lipjax.data.derive.kinds import NAMES, Kind
 from lipjax.data.prepare import pool
 from lipjax.data.prepare.progress import clock
 from lipjax.data.reading import ClipSequence, Corpus, open_corpus
-from lipjax.data.records import RecordWriter
+from lipjax.data.records import RecordWriter, serialize
 from lipjax.errors import ConfigError, CorpusError, nearest
+from lipjax.media.arrays import load_array
 
 Show = Callable[[str], None]
 
@@ -88,9 +89,13 @@ def derive(
     description = _description(name, NAMES[name], size, corpus)
     target = side.side_path(corpus.directory, name)
     found = side.read_description(target)
-    if found is not None and _plan(found) == description:
-        return _report(target, found, 0.0)
     work = target.with_name(f"{name}.work")
+    for place in (target, work):
+        if place.is_symlink():
+            raise CorpusError(f"{place}: is a link, and would be replaced; remove it")
+    if found is not None and _plan(found) == description:
+        shutil.rmtree(work, ignore_errors=True)  # of a job that was interrupted while tidying up
+        return _report(target, found, 0.0)
     _go_on(work, description)
     failed = _compute(corpus, name, size, work / "staged", processes, show)
     total = sum(split["clips"] for split in description["splits"].values())
@@ -209,9 +214,12 @@ def _pack(
         for position, clip in enumerate(corpus.index(split).id.tolist()):
             reason = failed.get(clip, "")
             path = _staged(work / "staged", split, position)
-            value = empty if reason else np.load(path, allow_pickle=False)
+            try:
+                value = empty if reason else load_array(path)
+            except ValueError as error:
+                raise CorpusError(f"{path}: damaged ({error}); delete it and go on") from error
             example = {"id": clip, "error": reason, "value": value}
-            writer.add(split, features.serialize_example(example))
+            writer.add(split, serialize(features, example))
     writer.close(f"Derived by lipjax: {description['name']}, one array per clip.")
     text = json.dumps({**description, "failed": failed}, indent=1, ensure_ascii=False)
     (packed / side.DESCRIPTION).write_text(text + "\n", encoding="utf-8")

@@ -69,14 +69,15 @@ def _clips(
     path: Path, source: Source, settings: PrepareSettings, facts: dict[str, Any], beat: Beat
 ) -> Iterator[tuple[Clip, dict[str, float]]]:
     """Makes clips in order of time, with what packing asks beside them; fills in the facts."""
-    info = video.probe(path)
+    limits = {"max_pixels": settings.max_pixels, "max_seconds": settings.max_video_seconds}
+    info = video.probe(path, **limits)
     facts |= {"fps": info.fps, "width": info.width, "height": info.height}
     facts |= {"duration": info.duration}
     if not info.has_sound:
         facts["reason"] = "no sound"
         return
     facts["reason"] = "no sound"  # stands if reading it fails
-    sound = audio.read_sound(path)
+    sound = audio.read_sound(path, max_seconds=settings.max_video_seconds)
     facts["reason"] = ""
     facts |= {"sound_rate": sound.rate, "sound_seconds": sound.duration}
     facts["sound_level"] = _level(audio.to_float(sound.samples), sound.rate)
@@ -85,7 +86,7 @@ def _clips(
     end = max((stop for _, stop in source.keep), default=math.inf)
     facts["reason"] = "no picture"
     backend = faces.load_backend(settings.landmarks, video=path)
-    track = faces.track(_frames(path, settings.fps, end * settings.fps, beat), backend)
+    track = faces.track(_frames(path, settings, end * settings.fps, beat), backend)
     facts["reason"] = ""
     total = len(track.status)
     heard = (sound.start - info.start - _NO_SOUND, sound.end - info.start + _NO_SOUND)
@@ -108,7 +109,7 @@ def _clips(
     )
     if not plan:
         return
-    again = enumerate(_frames(path, settings.fps, float(plan[-1].stop), beat))
+    again = enumerate(_frames(path, settings, float(plan[-1].stop), beat))
     for number, segment in enumerate(plan):
         name = source.id if len(plan) == 1 else f"{source.id}-{number:03d}"
         pictures = (frame for position, frame in again if position >= segment.start)
@@ -132,9 +133,17 @@ def _clips(
             )
 
 
-def _frames(path: Path, fps: float, stop: float, beat: Beat) -> Iterator[video.Frame]:
+def _frames(
+    path: Path, settings: PrepareSettings, stop: float, beat: Beat
+) -> Iterator[video.Frame]:
     """Decodes the frames before number `stop`."""
-    for number, frame in enumerate(video.read_video(path, fps=fps)):
+    frames = video.read_video(
+        path,
+        fps=settings.fps,
+        max_pixels=settings.max_pixels,
+        max_seconds=settings.max_video_seconds,
+    )
+    for number, frame in enumerate(frames):
         if number >= stop:
             return
         if number % _BEAT_EVERY == 0:

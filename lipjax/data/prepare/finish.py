@@ -8,6 +8,7 @@ next start.
 import dataclasses
 import json
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lipjax.data import splits
 from lipjax.data.corpora import Source
 from lipjax.data.prepare import lag
 from lipjax.data.prepare.pack import CorpusWriter
+from lipjax.data.prepare.place import write_whole
 from lipjax.data.prepare.settings import PrepareSettings
 from lipjax.data.prepare.staging import staged_clip, staged_facts, staged_path
 from lipjax.data.reading import DESCRIPTION, Corpus
@@ -38,7 +40,21 @@ class Staged:
     moved: float = 0.0
 
     def load(self) -> Any:
-        """Reads the clip; its sound and words moved earlier by `moved` frames."""
+        """Reads the clip; its sound and words moved earlier by `moved` frames.
+
+        Raises:
+            CorpusError: the staged file is damaged; it has been removed.
+        """
+        try:
+            return self._load()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            self.path.unlink(missing_ok=True)
+            raise CorpusError(
+                f"{self.path}: staged clip of {self.source.path} was damaged ({error}) and has "
+                "been removed; run the same command again"
+            ) from error
+
+    def _load(self) -> Any:
         if not self.moved:
             return staged_clip(self.path, self.position, self.row)
         seconds = self.moved / self.row["fps"]
@@ -163,9 +179,7 @@ def pack(
             writer.add_record(split, readers[split].record(what[0]), what[1])
     write_sources(target, facts)
     names = writer.close({**description, "assignment": assignment})
-    part = target / (_LIST + ".part")
-    part.write_text(json.dumps([SOURCES, *names]))
-    part.replace(target / _LIST)
+    write_whole(target / _LIST, json.dumps([SOURCES, *names]))
 
 
 def write_sources(directory: Path, facts: Sequence[dict[str, Any]]) -> None:
@@ -173,9 +187,7 @@ def write_sources(directory: Path, facts: Sequence[dict[str, Any]]) -> None:
     # The time of change says whether a staged file is fresh, nothing about the corpus.
     lasting = [{k: v for k, v in entry.items() if k != "modified_ns"} for entry in facts]
     text = json.dumps(sorted(lasting, key=lambda entry: entry["path"]), indent=1)
-    part = directory / (SOURCES + ".part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(directory / SOURCES)
+    write_whole(directory / SOURCES, text + "\n")
 
 
 def move_in(out: Path, work: Path) -> None:
@@ -188,7 +200,10 @@ def move_in(out: Path, work: Path) -> None:
         return
     try:
         names = json.loads((packed / _LIST).read_text())
-    except ValueError as error:
+        # What lies there may come from elsewhere, and names of files can lead anywhere.
+        if not all(Path(name).name == name and name != ".." for name in names):
+            raise ValueError("a name that is no file's in this folder")
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorpusError(f"{packed / _LIST}: damaged ({error}); delete {work}") from error
     if (packed / DESCRIPTION).is_file():
         # Readers must not see new metadata over old shards: without this file it is no corpus.

@@ -15,6 +15,7 @@ from lipjax.data import corpora, splits
 from lipjax.data.corpora import Scan, Source
 from lipjax.data.prepare import clips, finish, pool
 from lipjax.data.prepare import facts as facts_of
+from lipjax.data.prepare.place import alone, check_place, write_whole
 from lipjax.data.prepare.progress import Progress
 from lipjax.data.prepare.report import Report, make_report
 from lipjax.data.prepare.settings import PrepareSettings, check_same
@@ -53,19 +54,31 @@ def prepare(
 
     Raises:
         ConfigError: nothing there, or a setting that cannot work.
-        CorpusError: `out` holds something else or another corpus, no video could be used, or,
-            with `strict`, one could not.
+        CorpusError: `out` holds something else or another corpus, another job is at work there,
+            no video could be used, or, with `strict`, one could not.
     """
     if processes is not None and processes < 0:
         raise ConfigError(f"processes must be 0 (work in this process) or more, not {processes}")
     if limit_seconds is not None:
         settings = dataclasses.replace(settings, limit_seconds=limit_seconds)
     videos, out = Path(videos), Path(out)
+    check_place(out)
+    with alone(out):
+        return _prepare(videos, out, settings, processes, strict, progress)
+
+
+def _prepare(
+    videos: Path,
+    out: Path,
+    settings: PrepareSettings,
+    processes: int | None,
+    strict: bool,
+    progress: Callable[[str], None] | None,
+) -> Report:
     work = out / "work"
-    _check_place(out)
     finish.move_in(out, work)
     existing = open_corpus(out) if (out / DESCRIPTION).is_file() else None
-    known = json.loads((out / finish.SOURCES).read_text("utf-8")) if existing else []
+    known = _read_facts(out / finish.SOURCES) if existing else []
     done = {facts["path"] for facts in known}
     taken = (
         {name for split in existing.splits for name in existing.index(split).id.tolist()}
@@ -127,15 +140,17 @@ _PASSING = ("crashed", "hangs", "error")
 """Reasons that another run may not meet; such videos are tried again."""
 
 
-def _check_place(out: Path) -> None:
-    if out.is_file():
-        raise ConfigError(f"{out}: is a file; give a folder for the corpus")
-    ours = {DESCRIPTION, "work", "report.html", "report.json"}
-    if out.is_dir():
-        names = {path.name for path in out.iterdir()}
-        if names and not names & ours:
-            raise CorpusError(f"{out}: is not empty and no corpus; give another folder")
-    out.mkdir(parents=True, exist_ok=True)
+def _read_facts(path: Path) -> list[dict[str, Any]]:
+    """Reads the facts of the videos that a corpus was made of."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        for name in ("path", "reason", "detail", "seconds", "notes"):
+            [facts[name] for facts in found]  # the report needs them
+        return found
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CorpusError(
+            f"{path}: damaged ({type(error).__name__}: {error}); prepare in another folder"
+        ) from error
 
 
 def _check_names(test_speakers: Sequence[str], scan: Scan, existing: Corpus | None) -> None:
@@ -161,12 +176,16 @@ def _staging_folder(work: Path, record: dict[str, Any]) -> Path:
     """Makes or goes on with the folder of staged files."""
     path = work / "settings.json"
     if path.is_file():
-        check_same(json.loads(path.read_text("utf-8")), record, str(work))
+        try:
+            begun = dict(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CorpusError(f"{path}: damaged ({error}); delete {work}") from error
+        check_same(begun, record, str(work))
     staged = work / "staged"
     staged.mkdir(parents=True, exist_ok=True)
     for leftover in staged.glob("*.part"):
         leftover.unlink()
-    path.write_text(json.dumps(record), encoding="utf-8")
+    write_whole(path, json.dumps(record))
     return staged
 
 
@@ -185,7 +204,7 @@ def _work(
     job = functools.partial(clips.stage, root=scan.root, settings=settings, folder=staged)
     state = Progress(len(sources), len(sources) - len(todo), settings.fps, progress)
     failures: dict[str, dict[str, Any]] = {}
-    for source, result in pool.run(todo, job, processes=count):
+    for source, result in pool.run(todo, job, processes=count, memory_gb=settings.max_worker_gb):
         if isinstance(result, pool.Progressed):
             state.frames(result.frames)
             continue

@@ -9,7 +9,7 @@ import numpy as np
 
 from lipjax.data import schema
 from lipjax.data.reading import DESCRIPTION, ClipIndex, index_path, row_of
-from lipjax.data.records import RecordWriter, in_order
+from lipjax.data.records import RecordWriter, in_order, serialize
 
 
 class CorpusWriter:
@@ -28,7 +28,7 @@ class CorpusWriter:
 
     def add(self, split: str, clip: schema.Clip) -> None:
         """Appends a clip to a split."""
-        record = self._features.serialize_example(schema.encode(clip))
+        record = serialize(self._features, schema.encode(clip))
         self.add_record(split, record, row_of(clip))
 
     def add_record(self, split: str, record: bytes, row: dict[str, Any]) -> None:

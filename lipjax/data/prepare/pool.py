@@ -9,12 +9,14 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from lipjax.errors import ConfigError
 
 Beat = Callable[[int], None]
 Work = Callable[[Any, Beat], Any]
+_START = 120.0  # seconds that a worker may take at least until its first sign of life
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,12 @@ class Progressed:
 
 
 def run(
-    tasks: Sequence[Any], work: Work, *, processes: int, patience: float = 180.0
+    tasks: Sequence[Any],
+    work: Work,
+    *,
+    processes: int,
+    patience: float = 180.0,
+    memory_gb: float = 8.0,
 ) -> Iterator[tuple[Any, Any]]:
     """Does every task and yields results as they come.
 
@@ -42,6 +49,7 @@ def run(
         work: (task, beat) -> result; picklable. It calls `beat` again and again.
         processes: worker processes; 0 works in this one, without protection.
         patience: seconds without a beat after which a worker counts as hanging.
+        memory_gb: that a worker may take above what it starts with; more fails the task (Linux).
 
     Yields:
         (task, result), (task, Failure) or (task, Progressed).
@@ -53,7 +61,7 @@ def run(
         yield from _in_this_process(tasks, work)
         return
     waiting = list(reversed(tasks))
-    workers = [_Worker(work) for _ in range(min(processes, len(tasks)))]
+    workers = [_Worker(work, memory_gb) for _ in range(min(processes, len(tasks)))]
     try:
         while True:
             for worker in workers:
@@ -66,10 +74,10 @@ def run(
             for worker in busy:
                 if worker.pipe in ready:
                     yield worker.answer()
-                elif time.monotonic() - worker.heard > patience:
+                elif (silent := time.monotonic() - worker.heard) > worker.limit(patience):
                     task = worker.task
                     worker.restart()
-                    detail = f"no sign of life for {patience:.0f} s; the worker was stopped"
+                    detail = f"no sign of life for {silent:.0f} s; the worker was stopped"
                     yield task, Failure("hangs", detail)
     finally:
         for worker in workers:
@@ -105,14 +113,15 @@ def _unwrapped(answer: tuple[str, Any]) -> Any:
 class _Worker:
     """A process that does one task after another."""
 
-    def __init__(self, work: Work):
-        self._work = work
+    def __init__(self, work: Work, memory_gb: float):
+        self._work, self._memory_gb = work, memory_gb
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._work, theirs), daemon=True)
+        arguments = (self._work, theirs, self._memory_gb)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()  # so that the pipe ends when the process does
         self.task: Any = None
@@ -146,6 +155,10 @@ class _Worker:
         self.task = None
         return task, _unwrapped((kind, value))
 
+    def limit(self, patience: float) -> float:
+        """How long it may be silent: a process that starts imports much before it says so."""
+        return patience if self._ready else max(patience, _START)
+
     def stop(self) -> None:
         """Ends the process."""
         self.pipe.close()
@@ -161,16 +174,34 @@ class _Worker:
         self._start()
 
 
-def _serve(work: Work, pipe: Any) -> None:
+def _limit_memory(gigabytes: float) -> None:
+    """Keeps this process from taking much more memory than it has; does nothing beside Linux."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[5])  # data and stacks
+        most = pages * resource.getpagesize() + int(gigabytes * 2**30)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    except (ImportError, OSError, ValueError, IndexError):
+        return
+
+
+def _serve(work: Work, pipe: Any, memory_gb: float) -> None:
     """What a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with contextlib.suppress(ImportError):
         import cv2
 
         cv2.setNumThreads(1)
+    _limit_memory(memory_gb)
 
     def beat(frames: int) -> None:
-        pipe.send(("beat", frames))
+        try:
+            pipe.send(("beat", frames))
+        except OSError:  # the parent has gone: not to be taken for a fault of the task
+            raise SystemExit(1) from None
 
     with contextlib.suppress(EOFError, OSError):  # the parent has gone
         beat(0)  # says that the process has started

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lipjax.data.prepare import lag
+from lipjax.data.prepare.place import write_whole
 from lipjax.data.reading import Corpus
 from lipjax.media import draw, page
 
@@ -108,8 +109,8 @@ def make_report(
         settings=record,
     )
     text = json.dumps(_plain(dataclasses.asdict(report)), indent=1, allow_nan=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    (out / "report.html").write_text(_html(report, corpus, rows), encoding="utf-8")
+    write_whole(out / "report.json", text + "\n")
+    write_whole(out / "report.html", _html(report, corpus, rows))
     return report
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from lipjax.data.corpora import LAYOUTS
 from lipjax.errors import ConfigError, CorpusError, nearest
+from lipjax.media.limits import MAX_PIXELS, MAX_SECONDS
 
 OFFSETS = ("report", "shift", "drop")
+_GUARDS = ("max_video_seconds", "max_pixels", "max_worker_gb")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class PrepareSettings:
         max_seconds: longest clip; longer stretches are divided evenly.
         min_frames: shorter stretches are left out.
         limit_seconds: use at most so many seconds of video; None for all.
+        max_video_seconds: a longer video is reported, not read. This and what follows guards
+            against hostile and damaged files; it decides no clip and is not recorded.
+        max_pixels: of a picture; a video of larger ones is reported, not read.
+        max_worker_gb: memory that a worker process may take above what it starts with (Linux).
     """
 
     fps: float = 25.0
@@ -39,6 +45,9 @@ class PrepareSettings:
     max_seconds: float = 10.0
     min_frames: int = 16
     limit_seconds: float | None = None
+    max_video_seconds: float = MAX_SECONDS
+    max_pixels: int = MAX_PIXELS
+    max_worker_gb: float = 8.0
 
     def __post_init__(self) -> None:
         for name, choices in (("layout", LAYOUTS), ("offset", OFFSETS)):
@@ -49,7 +58,8 @@ class PrepareSettings:
             value = getattr(self, name)  # 25 and 25.0 are one setting
             object.__setattr__(self, name, None if value is None else float(value))
         object.__setattr__(self, "test_speakers", tuple(self.test_speakers))
-        for name in ("fps", "mouth_size", "margin", "max_seconds", "min_frames", "limit_seconds"):
+        positive = ("fps", "mouth_size", "margin", "max_seconds", "min_frames", "limit_seconds")
+        for name in (*positive, *_GUARDS):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{name} must be above 0, not {value}")
@@ -61,7 +71,7 @@ class PrepareSettings:
 
     def record(self, layout: str) -> dict[str, Any]:
         """Returns what the corpus keeps of the settings, JSON-like, `layout` resolved."""
-        values = dataclasses.asdict(self)
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in _GUARDS}
         return {**values, "layout": layout, "test_speakers": sorted(self.test_speakers)}
 
 
