@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lipjax import build
@@ -32,14 +33,43 @@ def load_speaker(workdir: Path) -> tuple[Speaker, Any]:
         The speaker and its parameters (the averaged ones of the best checkpoint).
 
     Raises:
-        ConfigError: no trained model there.
+        ConfigError: no trained model there, or its description and checkpoint do not fit.
     """
     speaker = build.speaker_of(build.load_description(workdir))
     loaded = load_params(Path(workdir))
-    return speaker, {
+    if "generator" not in loaded["params"]:
+        raise ConfigError(f"{workdir}: its checkpoint holds no generator")
+    params = {
         "params": loaded["params"]["generator"],
         "batch_stats": loaded["stats"]["generator"],
     }
+    _check_fit(speaker, params, workdir)
+    return speaker, params
+
+
+def _check_fit(speaker: Speaker, params: Any, workdir: Path) -> None:
+    """Finds out from shapes alone whether the network described takes these parameters.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    needs = speaker.needs
+    size, frames = needs.mouth_size, needs.chunk + 2 * needs.reach
+    columns = needs.columns_in(frames + 2 * needs.sound_context)
+
+    def talk(params: Any, target: Any, sound: Any, chunk: Any) -> Any:
+        return speaker.step(params, speaker.begin(params, target), sound, chunk)[0]
+
+    picture = jax.ShapeDtypeStruct((1, 1, size, size, 3), np.float32)
+    sound = jax.ShapeDtypeStruct((1, columns, needs.log_mel.bands), np.float32)
+    film = jax.ShapeDtypeStruct((1, frames, size, size, 3), np.float32)
+    try:
+        jax.eval_shape(talk, params, picture, sound, None if needs.target == "picture" else film)
+    except Exception as error:  # noqa: BLE001  Flax and JAX raise anything where shapes differ
+        raise ConfigError(
+            f"{workdir}: {build.MODEL} and the checkpoint are not of one network "
+            f"({' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 def speak_of(speaker: Speaker, params: Any) -> Speak:

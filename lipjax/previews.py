@@ -24,6 +24,11 @@ def _first(batch: Batch) -> dict[str, np.ndarray]:
     return {name: np.asarray(value)[:_SHOWN] for name, value in batch.items()}
 
 
+def _pictures(made: Any) -> np.ndarray:
+    """uint8 pictures; what a network that has gone wrong makes of NaN is drawn grey."""
+    return to_pixels(np.nan_to_num(np.asarray(made)))
+
+
 def talking(speaker: Speaker, batch: Batch) -> Preview:
     """Draws real mouths above generated ones, as a sheet and as a video."""
     batch = _first(batch)
@@ -35,7 +40,7 @@ def talking(speaker: Speaker, batch: Batch) -> Preview:
 
     def preview(params: Any, step: int) -> dict[str, np.ndarray]:
         identity = batch["identity"].astype(np.float32)
-        made = to_pixels(np.asarray(generate(params, identity, batch["log_mel"])))
+        made = _pictures(generate(params, identity, batch["log_mel"]))
         pairs = list(zip(batch["video"], made, strict=True))
         rows = {}
         for number, (real, fake) in enumerate(pairs, start=1):
@@ -58,7 +63,7 @@ def flows(network: Any, batch: Batch) -> Preview:
         return full.reshape(*found.shape[:2], size, size, 2)
 
     def preview(params: Any, step: int) -> dict[str, np.ndarray]:
-        found = np.asarray(see(params, batch["video"].astype(np.float32)))
+        found = np.nan_to_num(np.asarray(see(params, batch["video"].astype(np.float32))))
         return {"sheet": flow_sheet(batch["video"], batch["flow"], found)}
 
     return preview
@@ -97,7 +102,7 @@ def reconstructions(network: Any, batch: Batch) -> Preview:
         return network.apply(params, frames, train=False).reshape(video.shape)
 
     def preview(params: Any, step: int) -> dict[str, np.ndarray]:
-        made = to_pixels(np.asarray(rebuild(params, batch["video"].astype(np.float32))))
+        made = _pictures(rebuild(params, batch["video"].astype(np.float32)))
         rows = {}
         for number, (real, fake) in enumerate(zip(batch["video"], made, strict=True), start=1):
             rows[f"{number} frames"], rows[f"{number} reconstructed"] = real, fake

@@ -58,6 +58,7 @@ def write_report(
     if workdir is not None:
         parts += list(training_parts(workdir))
     temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)  # never through a link that someone left there
     temporary.write_text(page.page(title, parts), encoding="utf-8")
     temporary.replace(path)
     return path
@@ -128,7 +129,8 @@ def evaluation_parts(evaluation: Evaluation, folder: Path) -> Iterator[str]:
 
 
 def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in text)
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in text)
+    return name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
 
 
 def _shown_rows(example: Example) -> dict[str, UInt8[np.ndarray, "T S S 3"]]:
@@ -159,6 +161,7 @@ def training_parts(workdir: Path) -> Iterator[str]:
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 quantity = name.removeprefix("eval/").removeprefix("train/")
+                quantity = "health" if name.startswith("health/") else quantity
                 curve = plots.setdefault(quantity, {}).setdefault(name, [])
                 curve.append((row["step"], value))
     if plots:

@@ -2,6 +2,7 @@
 """Pictures of anybody, saying what they never said, one row per model: the poster's Fig. 5."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from lipjax.media.video import is_video_name, write_video
 
 _PANEL = 192  # height of a picture in the video, pixels
 _PORTRAIT = 512
+_LONGEST_NAME = 240  # bytes of a file's name
 
 
 def identities_figure(
@@ -155,7 +157,8 @@ def _film_paths(out: Path, sounds: Sequence[Path]) -> list[Path]:
     if len(sounds) == 1:
         return [out.with_suffix(".mp4")]
     names = [path.stem for path in sounds]
-    if len(set(names)) < len(names):
+    longest = max(len(os.fsencode(f"{out.stem}-{name}.mp4")) for name in names)
+    if len(set(names)) < len(names) or longest > _LONGEST_NAME:
         names = [str(number) for number in range(1, len(names) + 1)]
     return [out.with_name(f"{out.stem}-{name}.mp4") for name in names]
 

@@ -24,6 +24,13 @@ def read_pairs(pairs: Path) -> list[tuple[int, dict[str, str]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{pairs}: the list cannot be read ({error})") from None
     reader = csv.DictReader(text.splitlines(), restval="", skipinitialspace=True)
+    try:
+        return _rows(pairs, reader)
+    except csv.Error as error:
+        raise ConfigError(f"{pairs}: the list cannot be read ({error})") from error
+
+
+def _rows(pairs: Path, reader: csv.DictReader) -> list[tuple[int, dict[str, str]]]:
     names = [name.strip() for name in reader.fieldnames or ()]
     for name in ("face", "audio", "out"):
         if name not in names:

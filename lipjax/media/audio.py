@@ -12,9 +12,11 @@ from jaxtyping import Float, Float32, Int16
 
 from lipjax.errors import ConfigError, MediaError
 from lipjax.media.containers import decoded, opened, picture_stream, replacing, sound_stream
+from lipjax.media.limits import MAX_CHANNELS, MAX_SECONDS, MAX_SOURCE_RATE, MIN_SOURCE_RATE
 from lipjax.media.log_mel import LogMel, columns, log_mel, log_mel_of, mel_power
 from lipjax.media.log_mel_stream import LogMelStream, log_mel_blocks
-from lipjax.media.resampling import resample, to_float, to_int16
+from lipjax.media.probing import check_seconds, declared_seconds
+from lipjax.media.resampling import resample, resample_int16, to_float, to_int16
 from lipjax.media.timing import Clock, believed
 
 __all__ = [
@@ -96,7 +98,28 @@ def _mono(frame: Any) -> Float32[np.ndarray, "n"]:
     return np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
 
 
-def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
+def _check_kind(name: str, rate: int, channels: int, max_source_rate: int, most: int) -> None:
+    """Raises a MediaError if a sound has an absurd rate or number of channels."""
+    if not MIN_SOURCE_RATE <= rate <= max_source_rate:
+        raise MediaError(
+            f"{name}: its sound has {rate:,} samples per second, allowed are {MIN_SOURCE_RATE:,} "
+            f"to {max_source_rate:,}; is its header damaged? Else raise max_source_rate"
+        )
+    if channels > most:
+        raise MediaError(
+            f"{name}: its sound has {channels} channels, more than the {most} allowed; mix it "
+            "down first, or raise max_channels"
+        )
+
+
+def read_sound(
+    path: str | os.PathLike,
+    *,
+    max_rate: int = 48_000,
+    max_seconds: float | int = MAX_SECONDS,
+    max_source_rate: int = MAX_SOURCE_RATE,
+    max_channels: int = MAX_CHANNELS,
+) -> Sound:
     """Decodes the sound of any sound or video file to mono.
 
     Sound and picture of one file share a clock: `start` compares with `VideoInfo.start`. Holes in
@@ -105,23 +128,33 @@ def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
     Args:
         path: the file.
         max_rate: samples per second above which the sound is resampled down to it.
+        max_seconds: of sound at `max_rate` or less (of half as much at twice the rate, and so
+            on); a longer one is refused.
+        max_source_rate: samples per second in the file; more are refused.
+        max_channels: of the sound; more are refused.
 
     Returns:
         The sound at the file's own rate or `max_rate`; `start` is 0 for files without picture.
 
     Raises:
-        MediaError: the file cannot be opened, has no sound, or none that can be decoded.
+        MediaError: the file cannot be opened, has no sound, none that can be decoded, or an
+            absurd amount of it.
     """
     name = os.fspath(path)
     with opened(path) as container:
         stream = sound_stream(container)
         if stream is None:
             raise MediaError(f"{name}: has no sound that can be decoded")
+        check_seconds(name, declared_seconds(container, stream), max_seconds)
         has_picture = picture_stream(container) is not None
-        parts: list[np.ndarray] = []
+        joined = bytearray()
         clock, rate, start, count = Clock(), 0, 0.0, 0
         frames = (f for f in decoded(container, stream) if f.samples and f.sample_rate)
         for frame, time in believed(frames, lambda f: f.samples / f.sample_rate, ahead=32):
+            _check_kind(
+                name, frame.sample_rate, frame.layout.nb_channels, max_source_rate, max_channels
+            )
+            check_seconds(name, frame.samples / frame.sample_rate, max_seconds)
             samples = _mono(frame)
             if not rate:
                 rate, start = frame.sample_rate, time or 0.0
@@ -129,18 +162,19 @@ def read_sound(path: str | os.PathLike, *, max_rate: int = 48_000) -> Sound:
                 samples = resample(samples, frame.sample_rate, rate)
             expected = start + count / rate
             late = 0.0 if time is None else clock.fold(time, expected, expected) - expected
+            there = (count + max(0.0, late) * rate + len(samples)) / min(rate, max_rate)
+            check_seconds(name, there, max_seconds)
             if late > _JITTER:
-                parts.append(np.zeros(round(late * rate), np.int16))
-                count += len(parts[-1])
+                joined.extend(bytes(2 * round(late * rate)))
             elif late < -_JITTER:
                 samples = samples[round(-late * rate) :]
-            parts.append(to_int16(samples))
-            count += len(parts[-1])
+            joined.extend(to_int16(samples).tobytes())
+            count = len(joined) // 2
     if not count:
         raise MediaError(f"{name}: its sound cannot be decoded (truncated or damaged?)")
-    samples = np.concatenate(parts)
+    samples = np.frombuffer(joined, np.int16)
     if rate > max_rate:
-        samples = to_int16(resample(to_float(samples), rate, max_rate))
+        samples = resample_int16(samples, rate, max_rate)
         rate = max_rate
     return Sound(samples, int(rate), float(start) if has_picture else 0.0)
 

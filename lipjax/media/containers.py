@@ -8,6 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from lipjax.errors import ConfigError, MediaError
+from lipjax.media.limits import MAX_FRAME_SAMPLES, MAX_PIXELS, MAX_STREAMS
+from lipjax.media.mp4_tables import too_many_samples
+
+FORMATS = (
+    *("mov", "matroska", "avi", "asf", "asf_o", "flv", "mpeg", "mpegts", "mpegvideo", "mxf", "dv"),
+    *("ogg", "gif", "ivf", "h264", "hevc", "m4v", "mjpeg", "yuv4mpegpipe", "wtv", "rm", "nut"),
+    *("wav", "w64", "flac", "mp3", "aac", "loas", "ac3", "eac3", "dts", "aiff", "au", "caf", "amr"),
+    *("ape", "wv", "tta", "tak", "mpc", "mpc8", "nistsphere", "voc", "sox", "dsf", "shn"),
+)
+"""FFmpeg's names of the formats that are read, whatever the ending of a file's name.
+
+Not among them are those that name other files or addresses (playlists such as hls, concat, dash
+and sdp; numbered pictures), that run scripts, or that hardly anybody uses.
+"""
 
 
 def require_av() -> Any:
@@ -26,17 +40,19 @@ def require_av() -> Any:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike) -> Iterator[Any]:
-    """Opens a media file for reading.
+def opened(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
+    """Opens a media file for reading, and no other file that it may name.
 
     Args:
         path: the file.
+        max_pixels: above which the decoder gives up a picture before it takes memory for it.
 
     Yields:
         The `av` input container.
 
     Raises:
-        MediaError: no such file, an empty one, or one in no known format.
+        MediaError: no such file, an empty one, one in no known format, or with tables that
+            declare absurdly many samples.
     """
     av = require_av()
     name = os.fspath(path)
@@ -44,15 +60,36 @@ def opened(path: str | os.PathLike) -> Iterator[Any]:
         raise MediaError(f"{name}: no such file")
     if os.path.getsize(name) == 0:
         raise MediaError(f"{name}: the file is empty (0 bytes)")
+    options = {
+        "format_whitelist": ",".join(FORMATS),
+        "protocol_whitelist": "file",
+        "max_streams": str(MAX_STREAMS),
+        # Coded pictures are padded to whole blocks; what is given out is checked to the pixel.
+        "max_pixels": str(round(1.1 * max_pixels) + 65_536),
+    }
     try:
+        count = too_many_samples(name)
+        if count is not None:
+            raise MediaError(
+                f"{name}: its tables declare {count:,} samples, more than it can hold; it is "
+                "damaged, or made to fill the memory"
+            )
         # The prefix keeps a name such as "http:x" or "concat:a|b" from being taken for a protocol.
-        container = av.open("file:" + os.path.abspath(name), metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
+        container = av.open(
+            "file:" + os.path.abspath(name), metadata_errors="replace", options=options
+        )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(
             f"{name}: not a readable sound or video file ({_reason(error)}); is it truncated, or "
             "is its extension wrong?"
         ) from None
     with container:
+        for stream in container.streams:
+            if stream.codec_context is not None and stream.type in ("video", "audio"):
+                stream.codec_context.options = {
+                    "max_pixels": options["max_pixels"],
+                    "max_samples": str(MAX_FRAME_SAMPLES),
+                }
         yield container
 
 
@@ -72,8 +109,11 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     name = os.path.abspath(os.fspath(path))
     if os.path.isdir(name):
         raise MediaError(f"{os.fspath(path)}: cannot be written, a folder has that name")
-    temporary = f"{name}.{uuid.uuid4().hex[:8]}.part"
+    # Not made of the name, which may be as long as names can be.
+    temporary = os.path.join(os.path.dirname(name), f"lipjax-{uuid.uuid4().hex[:12]}.part")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(name)  # a name that is too long is found out before any work
         open(temporary, "xb").close()
     except OSError as error:
         raise MediaError(f"{os.fspath(path)}: cannot be written ({error.strerror})") from None

@@ -15,6 +15,8 @@ MOUTH = slice(48, 68)
 STABLE = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
 """Nose and corners of the eyes: speech and blinks hardly move them (eyelids are left out)."""
 LEFT_EYE, RIGHT_EYE = (36, 39), (42, 45)
+FINEST = 8192
+"""Longest side in pixels of the fine crop that a shrinking warp averages; enough for 8K."""
 SMOOTHING = 1.0
 """Standard deviation of the smoothing over time in frames."""
 
@@ -85,7 +87,7 @@ def mouth_transforms(
         Transforms, source to crop. Missing frames get their neighbours' interpolated.
 
     Raises:
-        FaceNotFoundError: no frame has landmarks.
+        FaceNotFoundError: no frame has landmarks, or they lie so that no mouth is among them.
         ConfigError: `size` or `margin` is not positive.
     """
     if size < 1 or margin <= 0:
@@ -96,6 +98,23 @@ def mouth_transforms(
     if not len(measured):
         raise FaceNotFoundError("no frame of the clip has landmarks, so there is no mouth to crop")
     shapes = landmarks[measured].astype(np.float64)
+    with np.errstate(all="ignore"):  # damaged landmarks, all in one place, have no scale
+        try:
+            transforms = _steady(shapes, measured, len(status), size, margin)
+        except np.linalg.LinAlgError:
+            transforms = np.full((1, 2, 3), np.nan)
+    if not np.isfinite(transforms).all():
+        raise FaceNotFoundError("the landmarks of the clip make no face: no mouth can be cropped")
+    return transforms
+
+
+def _steady(
+    shapes: Float[np.ndarray, "N 68 2"],
+    measured: Integer[np.ndarray, "N"],
+    length: int,
+    size: int,
+    margin: float,
+) -> Float[np.ndarray, "T 2 3"]:
     reference = _mean_shape(shapes)
     to_mean = np.stack([similarity(s[list(STABLE)], reference) for s in shapes])
     lips = apply(to_mean, shapes)[:, MOUTH]
@@ -110,7 +129,7 @@ def mouth_transforms(
     factors = to_source[:, 0, 0] + 1j * to_source[:, 1, 0]
     values = np.column_stack([anchors, np.unwrap(np.angle(factors)), np.log(np.abs(factors))])
     smooth = smooth_in_time(values, measured, deviation=SMOOTHING)
-    every = np.arange(len(status))
+    every = np.arange(length)
     x, y, roll, log_scale = (np.interp(every, measured, column) for column in smooth.T)
 
     crop_scale = size / (margin * width)
@@ -235,8 +254,8 @@ def warp(
     import cv2
 
     height, width = (size, size) if isinstance(size, int) else size
-    shrink = 1 / np.sqrt(abs(np.linalg.det(transform[:, :2])))
-    fine = max(1, int(np.ceil(shrink - 1e-6)))
+    shrink = 1 / np.sqrt(max(abs(np.linalg.det(transform[:, :2])), 1e-12))
+    fine = max(1, min(int(np.ceil(shrink - 1e-6)), FINEST // max(height, width)))
     # Sample a crop `fine` times as large, steps of at most one source pixel, then average.
     offset = (fine - 1) / 2
     matrix = fine * transform + np.array([[0, 0, offset], [0, 0, offset]])

@@ -134,6 +134,8 @@ def _search(grey: np.ndarray, *, thorough: bool) -> list[tuple[Box, float]]:
     longest = max(grey.shape)
     scales = [min(1.0, 640 / longest), min(2.0, 1280 / longest), min(2.0, 2560 / longest)]
     for scale in sorted(set(scales))[: None if thorough else 1]:
+        if min(grey.shape) * scale < 16:
+            continue  # a strip; the detector's window has 80 pixels
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method)
         boxes, scores, _ = models()[0].run(small, 0, 0.0)

@@ -9,6 +9,7 @@ from jaxtyping import Num, UInt8
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from lipjax.errors import ConfigError
+from lipjax.media.text import plain
 
 _PAPER, _INK, _GAP = (255, 255, 255), (20, 20, 20), 2
 
@@ -42,7 +43,8 @@ def resize(
 
 def label(text: str, *, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
     """Writes text into a white strip, as large as fits, long text broken at spaces."""
-    lines = text.split("\n")
+    lines = [plain(line) for line in text[:4000].split("\n")]
+    text = "\n".join(lines)
     size = max(8, min(16, height - 4))
     while size > 8 and not _fits(lines, size, height, width):
         wrapped = _wrap(text, size, width)
@@ -176,8 +178,8 @@ def line_plot(
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     axes = figure.add_subplot()
     for name, (x, y) in curves.items():
-        axes.plot(x, np.where(np.isfinite(y), y, np.nan), label=name, linewidth=1.3)
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        axes.plot(x, np.where(np.isfinite(y), y, np.nan), label=_literal(name), linewidth=1.3)
+    axes.set(title=_literal(title, 80), xlabel=_literal(x_label), ylabel=_literal(y_label))
     if log_y:
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
@@ -186,3 +188,9 @@ def line_plot(
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def _literal(text: str, most: int = 60) -> str:
+    """Text that matplotlib takes for no formula and, as a label, for no hidden one."""
+    shown = plain(text, most).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown

@@ -15,6 +15,8 @@ from jaxtyping import Float, Float32, UInt8
 
 from lipjax.errors import ConfigError, FaceNotFoundError, MediaError, nearest
 from lipjax.media import dlib_faces
+from lipjax.media.arrays import load_array
+from lipjax.media.crops import MOUTH
 from lipjax.media.dlib_faces import fit_landmarks
 from lipjax.media.tracking import (
     MAX_FACES,
@@ -93,11 +95,15 @@ def face_in_image(image: UInt8[np.ndarray, "H W 3"], backend: Backend) -> Face:
     return max(faces, key=lambda face: face.box[2] - face.box[0])
 
 
+_OUTSIDE = 3
+"""Landmarks from a file that lie further out, in longer sides of the picture, are no face's."""
+
+
 def _file_backend(path: Path) -> Backend:
     """Landmarks of every source frame from a file: float [frames, 68, 2], NaN where missing."""
     try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        points = load_array(path)
+    except ValueError as error:
         raise MediaError(
             f"{path}: no landmarks can be read ({error}); remove or repair it"
         ) from error
@@ -107,9 +113,13 @@ def _file_backend(path: Path) -> Backend:
         )
 
     def faces(image: np.ndarray, source_index: int, near: Box | None) -> list[Face]:
-        if source_index >= len(points) or not np.isfinite(points[source_index]).all():
+        if source_index >= len(points):
             return []
         landmarks = points[source_index].astype(np.float32)
+        # NaN: there is no face. Far outside the picture, or all in one place: none to crop.
+        within = (np.abs(landmarks) <= _OUTSIDE * max(image.shape[:2])).all()
+        if not within or np.ptp(landmarks, axis=0).min() < 1 or np.ptp(landmarks[MOUTH, 0]) < 1:
+            return []
         return [Face(landmarks, box_of_landmarks(landmarks), 1.0)]
 
     return faces

@@ -36,13 +36,15 @@ def page(title: str, parts: Sequence[str]) -> str:
         The text of the file.
     """
     name = html.escape(title)
-    return (
+    text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}</title>\n<style>{_STYLE}</style></head>\n<body>\n<h1>{name}</h1>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+    # Names of files may hold what is no Unicode.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def heading(text: str) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from lipjax.errors import ConfigError
+from lipjax.media.text import plain
 
 _PAPER, _INK, _GREY, _SOUND = (255, 255, 255), (20, 20, 20), (115, 115, 115), (150, 170, 200)
 # All lengths in 1/96 of a cell's side.
@@ -16,6 +17,7 @@ _MARGIN, _GAP, _BLOCK_GAP, _COLUMN_GAP = 16, 3, 22, 14
 _TITLE, _WAVE, _FOOT = 26, 30, 19
 _TITLE_FONT, _WORD_FONT, _LABEL_FONT, _SMALL_FONT = 17, 16, 16, 12
 _LABEL_MOST = 150
+_LONGEST = 300  # characters of a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ class _Plate:
         self._side = max(min(most, 2) * (cell + self._gap) - self._gap, round(1.5 * cell))
         labels = [label for block in blocks for label in block.rows]
         font = self._font(_LABEL_FONT)
-        wide = max(int(font.getlength(label)) for label in labels) + 1
+        wide = max(int(font.getlength(plain(label, _LONGEST))) for label in labels) + 1
         self._label = min(wide, self._px(_LABEL_MOST))
         self._left = self._px(_MARGIN) + self._side + self._label + 2 * self._px(_COLUMN_GAP)
         columns = max(len(block.times) for block in blocks)
@@ -109,14 +111,15 @@ class _Plate:
         return round(length * self._unit)
 
     def _font(self, size: float | int) -> ImageFont.FreeTypeFont:
-        return ImageFont.load_default(size * self._unit)
+        return ImageFont.load_default(max(1.0, size * self._unit))
 
     def _text(self, at: tuple, text: str, size: float | int, ink: tuple, anchor: str):
-        self._pen.text(at, text, fill=ink, font=self._font(size), anchor=anchor)
+        self._pen.text(at, plain(text, _LONGEST), fill=ink, font=self._font(size), anchor=anchor)
 
     def _fitting(self, text: str, size: float | int, width: float | int) -> float:
         """The size at which a text is no wider than so many pixels."""
-        return size * min(1.0, width / max(1.0, self._font(size).getlength(text)))
+        length = self._font(size).getlength(plain(text, _LONGEST))
+        return size * min(1.0, width / max(1.0, length))
 
     def _rows_height(self, block: Block) -> int:
         return len(block.rows) * (self._cell + self._gap) - self._gap

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a video file holds: size as displayed, rate, duration, measured rather than declared."""
 
+import array
 import contextlib
 import dataclasses
-import math
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from lipjax.errors import MediaError
 from lipjax.media.containers import (
@@ -16,10 +19,17 @@ from lipjax.media.containers import (
     require_av,
     sound_stream,
 )
-from lipjax.media.timing import stamp_slack, timed
+from lipjax.media.limits import (
+    MAX_HELD_PIXELS,
+    MAX_PICTURES_PER_SECOND,
+    MAX_PIXELS,
+    MAX_SECONDS,
+    MAX_SIDE,
+)
+from lipjax.media.timing import MOST_HELD, stamp_slack, timed
 
-MAX_PIXELS = 50_000_000
-"""Pixels of a picture above which a file is refused; an 8K picture has 33 million."""
+STATES_LENGTH = ("mov", "matroska", "avi", "asf", "flv", "wav", "w64", "mxf", "aiff", "flac", "caf")
+"""Formats whose headers state how long a file lasts; of others FFmpeg guesses it."""
 
 LONGEST_PICTURE = 600.0
 """Seconds that a single picture may stay on display."""
@@ -48,22 +58,46 @@ class VideoInfo:
     has_sound: bool
 
 
-def pictures(container: Any, name: str, max_pixels: int) -> Any:
-    """Returns the picture stream, or raises if there is none or its declared size is absurd."""
+def pictures(container: Any, name: str, max_pixels: int, max_seconds: float | int) -> Any:
+    """Returns the picture stream; raises without one, or if declared size or length are absurd."""
     stream = picture_stream(container)
     if stream is None:
         raise MediaError(f"{name}: has no picture, it is no video")
     check_size(name, stream.codec_context.width, stream.codec_context.height, max_pixels)
+    check_seconds(name, declared_seconds(container, stream), max_seconds)
     return stream
 
 
 def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     """Raises a MediaError that names the file if its pictures are larger than allowed."""
-    if width * height > max_pixels:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise MediaError(
             f"{name}: its pictures have {width} x {height} pixels, more than the {max_pixels:,} "
-            "allowed; scale the video down first, or raise max_pixels"
+            f"allowed, or than {MAX_SIDE:,} in a row; scale the video down first, or raise "
+            "max_pixels"
         )
+
+
+def check_seconds(name: str, seconds: float, max_seconds: float | int) -> None:
+    """Raises a MediaError that names the file if it lasts longer than allowed."""
+    if not seconds <= max_seconds:
+        raise MediaError(
+            f"{name}: lasts {seconds:,.0f} seconds, more than the {max_seconds:,.0f} allowed; is "
+            "its clock damaged? Else cut it into parts, or raise max_seconds"
+        )
+
+
+def declared_seconds(container: Any, stream: Any) -> float:
+    """Seconds that a file's header states for itself or a stream, 0 where none does."""
+    if not set(container.format.name.split(",")) & set(STATES_LENGTH):
+        return 0.0
+    whole = (container.duration or 0) / require_av().time_base
+    return max(whole, float((stream.duration or 0) * (stream.time_base or 0)))
+
+
+def most_held(width: int, height: int) -> int:
+    """Pictures of a size that may wait in memory for a timestamp."""
+    return max(2, min(MOST_HELD, MAX_HELD_PIXELS // max(1, width * height)))
 
 
 def nominal_step(stream: Any) -> float:
@@ -85,34 +119,48 @@ def quarter_turns(frame: Any) -> int:
     return round((frame.rotation or 0) / 90) % 4
 
 
-def probe(path: str | os.PathLike) -> VideoInfo:
+def probe(
+    path: str | os.PathLike,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_seconds: float | int = MAX_SECONDS,
+) -> VideoInfo:
     """Finds out what a video file holds; decodes one picture, scans the timestamps of all.
 
     Args:
         path: the file.
+        max_pixels: per picture; larger ones are refused before they are decoded.
+        max_seconds: of the pictures; a longer file is refused.
 
     Returns:
         Measured facts, also where the file's header is wrong or cut off.
 
     Raises:
-        MediaError: not a video, no picture in it, or none that can be decoded.
+        MediaError: not a video, no picture in it, none that can be decoded, absurdly large or
+            long.
     """
     name = os.fspath(path)
-    with opened(path) as container:
-        stream = pictures(container, name, MAX_PIXELS)
+    with opened(path, max_pixels=max_pixels) as container:
+        stream = pictures(container, name, max_pixels, max_seconds)
         has_sound, step = sound_stream(container) is not None, nominal_step(stream)
         slack = stamp_slack(container, step)
-        first = next(timed(decoded(container, stream), step, slack), None)
+        held = most_held(stream.codec_context.width, stream.codec_context.height)
+        first = next(timed(decoded(container, stream), step, slack, most_held=held), None)
         if first is None:
             raise MediaError(f"{name}: no picture can be decoded (truncated or damaged?)")
         frame, start = first
+        check_size(name, frame.width, frame.height, max_pixels)
         width, height = square_size(frame.width, frame.height, stream)
+        check_size(name, width, height, max_pixels)
         if quarter_turns(frame) % 2:
             width, height = height, width
-    times = [(time, packet) for packet, time in timed(iter(_packets(path)), step, slack)]
-    spread = times[-1][0] - times[0][0] if times else 0.0
-    fps = (len(times) - 1) / spread if spread > 0 else 1 / step
-    duration = round(spread + (times[-1][1].shown or step if times else step), 6)
+    begin, end, shown, count = 0.0, 0.0, step, 0
+    for packet, time in timed(_packets(path, max_seconds), step, slack):
+        begin, end = (time, time) if not count else (begin, time)
+        shown, count = packet.shown or step, count + 1
+        check_seconds(name, end - begin, max_seconds)
+    fps = (count - 1) / (end - begin) if end > begin else 1 / step
+    duration = round(end - begin + shown, 6)
     return VideoInfo(name, width, height, round(fps, 6), duration, float(start), has_sound)
 
 
@@ -125,23 +173,46 @@ class _Packet(NamedTuple):
     shown: float
 
 
-def _packets(path: str | os.PathLike) -> list[_Packet]:
+_NO_STAMP = -(1 << 63)
+
+
+class _Run:
+    """Stamps and lengths of the pictures between two resets of a file's clock."""
+
+    def __init__(self) -> None:
+        self.stamps, self.shown = array.array("q"), array.array("d")
+
+    def in_order(self, base: Fraction) -> Iterator[_Packet]:
+        """The pictures in the order of presentation, those without a stamp first."""
+        stamps, shown = np.array(self.stamps), np.array(self.shown)
+        for at in np.argsort(stamps, kind="stable"):
+            stamp = None if stamps[at] == _NO_STAMP else int(stamps[at])
+            yield _Packet(stamp, None, base, float(shown[at]))
+
+
+def _packets(path: str | os.PathLike, max_seconds: float | int) -> Iterator[_Packet]:
     """The packets of all pictures in the order of presentation, without decoding."""
-    runs: list[list[_Packet]] = [[]]  # a new one where the file's clock was reset
+    runs, base, count = [_Run()], Fraction(1), 0
     with opened(path) as container, contextlib.suppress(require_av().error.FFmpegError):
         last, stamp = None, None
         for packet in container.demux(picture_stream(container)):
             if not packet.size or packet.is_discard:
                 continue
+            count += 1
+            if count > max(1000, max_seconds * MAX_PICTURES_PER_SECOND):
+                raise MediaError(
+                    f"{os.fspath(path)}: has more than {count - 1:,} pictures, "
+                    f"{MAX_PICTURES_PER_SECOND} for each of the {max_seconds:,.0f} seconds "
+                    "allowed; cut it into parts, or raise max_seconds"
+                )
             base = packet.time_base
             if packet.dts is not None:
                 if last is not None and (packet.dts - last) * base < -0.5:
-                    runs.append([])
+                    runs.append(_Run())
                 last = packet.dts
             stamp = next((s for s in (packet.pts, packet.dts, stamp) if s is not None), None)
             shown = float((packet.duration or 0) * base)
-            shown = shown if shown <= LONGEST_PICTURE else 0.0
-            runs[-1].append(_Packet(stamp, None, base, shown))
+            runs[-1].stamps.append(_NO_STAMP if stamp is None else stamp)
+            runs[-1].shown.append(shown if shown <= LONGEST_PICTURE else 0.0)
     for run in runs:
-        run.sort(key=lambda packet: -math.inf if packet.pts is None else packet.pts)
-    return [packet for run in runs for packet in run]
+        yield from run.in_order(base)

@@ -17,6 +17,29 @@ def to_int16(samples: Float[np.ndarray, "n"]) -> Int16[np.ndarray, "n"]:
     return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
 
+_BLOCK = 1 << 20  # samples resampled at a time
+
+
+def resample_int16(
+    samples: Int16[np.ndarray, "n"], rate_in: int, rate_out: int
+) -> Int16[np.ndarray, "m"]:
+    """Returns what `resample` makes of 16-bit samples, without the whole of it as floats.
+
+    Args:
+        samples: mono.
+        rate_in: samples per second of the input, above 0.
+        rate_out: samples per second of the output, above 0.
+    """
+    import soxr
+
+    stream, out = soxr.ResampleStream(rate_in, rate_out, 1, "float32", "HQ"), bytearray()
+    for first in range(0, len(samples), _BLOCK):
+        block = to_float(samples[first : first + _BLOCK])
+        done = stream.resample_chunk(block, last=first + _BLOCK >= len(samples))
+        out.extend(to_int16(done).tobytes())
+    return np.frombuffer(out, np.int16)
+
+
 def resample(
     samples: Float[np.ndarray, "n"], rate_in: int, rate_out: int
 ) -> Float32[np.ndarray, "m"]:

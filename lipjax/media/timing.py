@@ -9,7 +9,9 @@ from typing import Any
 # A step back in time by more than this, or forward by more than the second, is taken for a clock
 # that was reset (joined recordings), not for a picture that stayed up.
 _BACK, _FORWARD = 0.5, 600.0
-_HELD = 32  # frames without a usable timestamp that are kept in memory before giving up on one
+MOST_HELD = 32
+"""Frames without a usable timestamp that are kept in memory before giving up on one."""
+_AHEAD = 8  # pictures after a jump of the clock that say whether to believe it
 
 
 class Clock:
@@ -92,7 +94,9 @@ def stamp_slack(container: Any, step: float) -> float:
     return 1.25 * step if container.format.name == "mpeg" else 0.0
 
 
-def timed(frames: Iterator[Any], step: float, slack: float = 0.0) -> Iterator[tuple[Any, float]]:
+def timed(
+    frames: Iterator[Any], step: float, slack: float = 0.0, *, most_held: int = MOST_HELD
+) -> Iterator[tuple[Any, float]]:
     """Gives every picture a time later than that of the picture before.
 
     Pictures without a timestamp, or with one that does not advance, are spread evenly up to the
@@ -103,13 +107,14 @@ def timed(frames: Iterator[Any], step: float, slack: float = 0.0) -> Iterator[tu
         frames: decoded pictures in the order of presentation.
         step: nominal seconds per picture, used where nothing better is known.
         slack: a stamp this near to the regular beat (`stamp_slack`) is moved onto it.
+        most_held: frames kept in memory for want of a timestamp; fewer also look ahead.
 
     Yields:
         (picture, presentation time in seconds).
     """
     clock, last = Clock(), None
     held: list[Any] = []  # the first has time `last`, or none is known yet
-    for frame, time in believed(frames, lambda _: step, ahead=8):
+    for frame, time in believed(frames, lambda _: step, ahead=min(_AHEAD, most_held)):
         if time is not None:
             beat = (last or 0.0) + step * len(held)
             time = clock.fold(time, last, beat)
@@ -119,7 +124,7 @@ def timed(frames: Iterator[Any], step: float, slack: float = 0.0) -> Iterator[tu
                 time = beat
         if time is None or (held and time <= last + 1e-6):
             held.append(frame)
-            if len(held) < _HELD:
+            if len(held) < most_held:
                 continue
             last = last or 0.0
             time = last + step * len(held)

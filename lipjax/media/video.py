@@ -11,11 +11,13 @@ from jaxtyping import UInt8
 
 from lipjax.errors import ConfigError, MediaError
 from lipjax.media.containers import decoded, opened
+from lipjax.media.limits import MAX_PIXELS, MAX_SECONDS
 from lipjax.media.probing import (
     LONGEST_PICTURE,
-    MAX_PIXELS,
     VideoInfo,
+    check_seconds,
     check_size,
+    most_held,
     nominal_step,
     pictures,
     probe,
@@ -27,6 +29,7 @@ from lipjax.media.video_writing import write_video
 
 __all__ = [
     "MAX_PIXELS",
+    "MAX_SECONDS",
     "VIDEO_EXTENSIONS",
     "Frame",
     "VideoInfo",
@@ -67,7 +70,11 @@ def is_video_name(name: str | os.PathLike) -> bool:
 
 
 def read_video(
-    path: str | os.PathLike, *, fps: float | int = 25.0, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike,
+    *,
+    fps: float | int = 25.0,
+    max_pixels: int = MAX_PIXELS,
+    max_seconds: float | int = MAX_SECONDS,
 ) -> Iterator[Frame]:
     """Reads a video of any, also varying, frame rate as evenly spaced frames.
 
@@ -78,30 +85,36 @@ def read_video(
         path: the file; a damaged one gives what can be decoded.
         fps: frames per second to give out.
         max_pixels: per picture; larger ones are refused before they are decoded.
+        max_seconds: of video; a longer one is refused, when that is known.
 
     Returns:
         Iterator of frames; a picture on display over several slots is the same array each time.
 
     Raises:
         ConfigError: `fps` is not positive.
-        MediaError: (on iteration) not a video, absurdly large, or nothing in it decodes.
+        MediaError: (on iteration) not a video, absurdly large or long, or nothing in it decodes.
     """
     if not (fps > 0 and math.isfinite(fps)):
         raise ConfigError(f"fps must be positive, got {fps}")
-    return _slots(path, fps, max_pixels)
+    return _slots(path, fps, max_pixels, max_seconds)
 
 
-def _slots(path: str | os.PathLike, fps: float | int, max_pixels: int) -> Iterator[Frame]:
+def _slots(
+    path: str | os.PathLike, fps: float | int, max_pixels: int, max_seconds: float | int
+) -> Iterator[Frame]:
     name = os.fspath(path)
-    with opened(path) as container:
-        stream = pictures(container, name, max_pixels)
+    with opened(path, max_pixels=max_pixels) as container:
+        stream = pictures(container, name, max_pixels, max_seconds)
         step, size, slot = nominal_step(stream), None, 0
         start, shown, index, held = 0.0, step, -1, None
-        pictures_in_time = timed(decoded(container, stream), step, stamp_slack(container, step))
-        for frame, time in pictures_in_time:
+        most = most_held(stream.codec_context.width, stream.codec_context.height)
+        slack = stamp_slack(container, step)
+        for frame, time in timed(decoded(container, stream), step, slack, most_held=most):
             check_size(name, frame.width, frame.height, max_pixels)
             if held is None:
                 start, size = time, square_size(frame.width, frame.height, stream)
+                check_size(name, *size, max_pixels)
+            check_seconds(name, time - start, max_seconds)
             while held is not None and start + (slot + 0.5) / fps < time - _TIE:
                 held = held if isinstance(held, Frame) else _converted(*held, size)
                 yield held

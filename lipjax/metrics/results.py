@@ -99,6 +99,7 @@ class Evaluation:
         """Writes evaluation.json into a folder, made if missing; returns its path."""
         Path(out_dir).mkdir(parents=True, exist_ok=True)
         path = Path(out_dir) / "evaluation.json"
+        path.unlink(missing_ok=True)  # never through a link that someone left there
         path.write_text(self.to_json() + "\n", encoding="utf-8")
         return path
 
