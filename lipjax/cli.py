@@ -79,12 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from here" if args.command in _RESUMES else ""
         told, code = f"stopped{goes_on}", 130
-    print(f"lipjax {args.command}: {' '.join(told.splitlines())}", file=sys.stderr)
+    # Names of files can hold what a terminal obeys.
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(told.splitlines()))
+    print(f"lipjax {args.command}: {shown}", file=sys.stderr)
     return code
 
 
 def program(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the console command and ends the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files that are no Unicode are printed too
+            stream.reconfigure(errors="backslashreplace")
     code = main(arguments)
     if code == 130:
         # After a Ctrl-C while XLA compiles, JAX crashes when Python takes itself apart.

@@ -28,6 +28,7 @@ class State:
         given: name -> parameters of earlier stages; written once, never changed.
         carry: what a recurrent task takes from one batch to the next; batch axis first.
         skipped: int32 scalar; steps whose update was dropped because of non-finite numbers.
+        streak: int32 scalar; how many of the latest steps were dropped in a row.
     """
 
     step: Any
@@ -39,6 +40,7 @@ class State:
     given: Any
     carry: Any
     skipped: Any
+    streak: Any
 
     @classmethod
     def create(
@@ -78,6 +80,7 @@ class State:
             given=dict(given or {}),
             carry=carry,
             skipped=jnp.zeros((), jnp.int32),
+            streak=jnp.zeros((), jnp.int32),
         )
 
     def step_key(self) -> Key[Array, ""]:
@@ -145,7 +148,7 @@ def guarded(new_state: State, old_state: State, finite: Bool[Array, ""]) -> Stat
 
     Returns:
         A state whose step is the new one's in both cases, so that the data moves on; `skipped`
-        is raised by one if the update was dropped.
+        and `streak` are raised by one if the update was dropped, and `streak` is 0 if not.
     """
     kept = {
         name: jax.tree.map(
@@ -155,6 +158,9 @@ def guarded(new_state: State, old_state: State, finite: Bool[Array, ""]) -> Stat
         )
         for name in ("params", "stats", "opt", "ema", "carry")
     }
+    dropped = jnp.where(finite, 0, 1).astype(jnp.int32)
     return new_state.replace(
-        **kept, skipped=old_state.skipped + jnp.where(finite, 0, 1).astype(jnp.int32)
+        **kept,
+        skipped=old_state.skipped + dropped,
+        streak=(old_state.streak + 1) * dropped,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from lipjax import build, previews
@@ -14,13 +15,16 @@ from lipjax.data.reading import Corpus
 from lipjax.errors import CorpusError
 from lipjax.tasks.contract import Task
 from lipjax.training import loop
+from lipjax.training.logging import write_whole
+from lipjax.training.processes import wait_for_all
 
 CONFIG = "config.json"
 Show = Callable[[str], None]
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    if jax.process_index() == 0:
+        print(line, flush=True)
 
 
 def train(config: ConfigDict, workdir: Path, *, start: Path | None = None) -> loop.TrainResult:
@@ -33,8 +37,9 @@ def train(config: ConfigDict, workdir: Path, *, start: Path | None = None) -> lo
         start: workdir of another run whose parameters alone are taken over.
 
     Raises:
-        ConfigError: settings that cannot work, a workdir that holds another run, or an earlier
-            stage that is not trained.
+        ConfigError: settings that cannot work, a workdir that holds another run, is in use by
+            one or cannot be written, or an earlier stage that is not trained.
+        WorkdirError: the disk failed while training.
         CorpusError: a corpus that cannot be opened, or lacks what must be derived first.
     """
     workdir = Path(workdir)
@@ -43,8 +48,12 @@ def train(config: ConfigDict, workdir: Path, *, start: Path | None = None) -> lo
     task = build.task_of(config, given)
     windows = build.windows_of(config, task, corpora, "train")
     held_out = _held_out(config, task, corpora, windows)
-    build.save_description(workdir, build.describe(config, corpora))
-    (workdir / CONFIG).write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
+    description = build.describe(config, corpora)
+
+    def describe() -> None:
+        build.save_description(workdir, description)
+        write_whole(workdir / CONFIG, config.to_json_best_effort(indent=2) + "\n")
+
     settings = config.train
     return loop.train(
         task,
@@ -55,12 +64,14 @@ def train(config: ConfigDict, workdir: Path, *, start: Path | None = None) -> lo
         eval_batches=held_out,
         eval_every=settings.eval_every,
         checkpoint_every=settings.checkpoint_every,
-        preview=_preview(config, workdir, task, held_out[0]),
+        preview=_preview(config, description, task, held_out[0]),
         preview_every=settings.preview_every,
         seed=config.seed,
         given={name: dict(network.variables) for name, network in given.items()},
         from_checkpoint=start,
         shards=settings.shards,
+        max_skipped=settings.max_skipped,
+        describe=describe,
     )
 
 
@@ -124,8 +135,10 @@ def train_stage(
         show(f"== {title}: done already ({done} steps in {workdir})")
         return
     if config.task == "optical_flow":
-        for corpus in build.corpora_of(config):
-            _derive_flow(corpus, config.data.mouth_size, show)
+        if jax.process_index() == 0:
+            for corpus in build.corpora_of(config):
+                _derive_flow(corpus, config.data.mouth_size, show)
+        wait_for_all("derived optical flow")
     show(f"== {title}: {config.train.steps} steps, in {workdir}")
     train(config, workdir, start=start)
 
@@ -155,11 +168,10 @@ def _held_out(config: ConfigDict, task: Task, corpora: list[Corpus], windows: An
 
 
 def _preview(
-    config: ConfigDict, workdir: Path, task: Any, batch: Mapping[str, Any]
+    config: ConfigDict, description: Mapping[str, Any], task: Any, batch: Mapping[str, Any]
 ) -> previews.Preview:
     if config.task == "optical_flow":
         return previews.flows(task.network, batch)
     if config.task == "perceptual":
         return previews.reconstructions(task.network, batch)
-    speaker = build.speaker_of(build.load_description(workdir))
-    return previews.talking(speaker, batch)
+    return previews.talking(build.speaker_of(description), batch)

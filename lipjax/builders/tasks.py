@@ -92,6 +92,7 @@ def _at_a_glance(config: ConfigDict, given: Mapping[str, Given]) -> GeneratorTas
         huber_delta=config.huber_delta,
         motion_share=config.motion_share,
         ema_decay=config.ema_decay,
+        micro_batches=config.train.micro_batches,
     )
 
 
@@ -114,6 +115,7 @@ def _optical_flow(config: ConfigDict, given: Mapping[str, Given]) -> OpticalFlow
         optimizers={"flow": _stage_adam(config)},
         frames=config.frames,
         ema_decay=config.ema_decay,
+        micro_batches=config.train.micro_batches,
     )
 
 
@@ -123,6 +125,7 @@ def _perceptual(config: ConfigDict, given: Mapping[str, Given]) -> PerceptualTas
         optimizers={"perceptual": _stage_adam(config)},
         frames=config.frames,
         ema_decay=config.ema_decay,
+        micro_batches=config.train.micro_batches,
     )
 
 

@@ -22,9 +22,17 @@ from lipjax.losses import pixel
 from lipjax.models.optical_flow import FlowNet, video_flow
 from lipjax.models.perceptual import PerceptualEncoder
 from lipjax.state import State
+from lipjax.tasks.accumulating import batch_gradients
 from lipjax.tasks.correlating import Correlation
 from lipjax.tasks.judging import Judge
-from lipjax.tasks.players import created, own_gradients, to_unit, updated
+from lipjax.tasks.players import created, to_unit, updated
+from lipjax.tasks.symptoms import (
+    SOUND_IGNORED,
+    SOUND_USELESS,
+    UNCORRELATED,
+    WORSE_THAN_STILL,
+    Symptom,
+)
 
 Batch = Mapping[str, Shaped[Array, "B ..."]]
 
@@ -87,6 +95,7 @@ class GeneratorTask:
         huber_delta: error beyond which the pixel loss is linear; 0 is L1 throughout.
         motion_share: part of the pixel loss's weight that goes by how much a place moves.
         ema_decay: of the averaged generator that evaluation and speaking use.
+        micro_batches: parts that a batch is worked through in.
     """
 
     generator: nn.Module
@@ -102,6 +111,7 @@ class GeneratorTask:
     huber_delta: float = 0.0
     motion_share: float = 0.0
     ema_decay: float = 0.999
+    micro_batches: int = 1
     best_metric: str = "l1"
 
     def __post_init__(self) -> None:
@@ -115,6 +125,14 @@ class GeneratorTask:
         """The input table; see `inputs` of this module."""
         context = self.generator.audio_context
         return inputs(frames=self.frames, audio_context=context, shuffled_sound=self.shuffled_sound)
+
+    @property
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What can go wrong with these players; see docs/health.md."""
+        found = [SOUND_IGNORED, SOUND_USELESS, WORSE_THAN_STILL]
+        if self.judge is not None:
+            found += self.judge.symptoms
+        return tuple(found if self.correlation is None else [*found, UNCORRELATED])
 
     @property
     def _uses_flow(self) -> bool:
@@ -146,20 +164,21 @@ class GeneratorTask:
     def train_step(self, state: State, batch: Batch) -> tuple[State, dict[str, Scalar]]:
         """Moves all players by one step; a step with non-finite numbers is skipped, counted."""
 
-        def losses(params: dict[str, Any]) -> tuple[dict[str, Scalar], Any]:
-            return self._losses(params, state, batch)
+        def losses(params: Any, stats: Any, batch: Batch, key: Any) -> Any:
+            return self._losses(params, stats, state.given, batch, key)
 
-        values, grads, (terms, stats) = own_gradients(losses, state.params)
+        values, grads, terms, stats = batch_gradients(
+            losses, state, batch, micro_batches=self.micro_batches
+        )
         metrics = {**terms, **{f"{name}_loss": value for name, value in values.items()}}
         return updated(
             state, grads, stats, metrics, optimizers=self.optimizers, ema_decay=self.ema_decay
         )
 
-    def _losses(self, params: dict[str, Any], state: State, batch: Batch):
+    def _losses(self, params: Any, old_stats: Any, given: Any, batch: Batch, key: Array) -> Any:
         """Returns each player's loss, and (terms by name, player -> new statistics)."""
         variables = {
-            name: {"params": tree, "batch_stats": state.stats[name]}
-            for name, tree in params.items()
+            name: {"params": tree, "batch_stats": old_stats[name]} for name, tree in params.items()
         }
         video, identity = to_unit(batch["video"]), to_unit(batch["identity"])[:, 0]
         (fake, between), changed = self.generator.apply(
@@ -168,19 +187,19 @@ class GeneratorTask:
             batch["log_mel"],
             train=True,
             mutable=["batch_stats"],
-            rngs={"noise": state.step_key()},
+            rngs={"noise": key},
         )
         fake = fake.astype(jnp.float32)
         stats = {"generator": changed.get("batch_stats", {})}
         flow = fake_flow = None
         if self._uses_flow:
-            network = variables["flow"] if self.train_flow else state.given["flow"]
+            network = variables["flow"] if self.train_flow else given["flow"]
             flow, fake_flow = self._flow(network, video), self._flow(network, fake)
         terms, losses = {}, {}
         if self.weights.pixel:
             terms["pixel"] = self._pixel(fake, video).mean()
         if self.perceptual is not None:
-            terms["perceptual"] = self._perceptual(state.given["perceptual"], fake, video)
+            terms["perceptual"] = self._perceptual(given["perceptual"], fake, video)
         sounds = self._heard(batch["log_mel"]), self._heard(batch["wrong_log_mel"])
         if self.judge is not None:
             losses["discriminator"], judged, stats["discriminator"] = self.judge(
@@ -228,17 +247,27 @@ class GeneratorTask:
         return log_mel[:, context * per_frame : log_mel.shape[1] - context * per_frame]
 
     def eval_step(self, state: State, batch: Batch) -> dict[str, Float[Array, "B"]]:
-        """Scores the averaged generator: L1 with the right sound and with another clip's."""
+        """Scores the averaged generator: L1 with the right sound and with another clip's.
+
+        `sound_effect` is how much that swap changes its video, `motion` how much the real one
+        moves (L1 from its mean over time).
+        """
         variables = self.speaker_params(state)
         video, identity = to_unit(batch["video"]), to_unit(batch["identity"])[:, 0]
 
-        def l1(log_mel: Array) -> Array:
+        def speak(log_mel: Array) -> Array:
             fake, _ = self.generator.apply(variables, identity, log_mel, train=False)
-            return pixel.l1(fake.astype(jnp.float32), video)
+            return fake.astype(jnp.float32)
 
-        right, wrong = l1(batch["log_mel"]), l1(batch["wrong_log_mel"])
-        still = pixel.l1(jnp.broadcast_to(identity[:, None], video.shape), video)
-        return {"l1": right, "l1_wrong_sound": wrong, "l1_still_picture": still}
+        right, wrong = speak(batch["log_mel"]), speak(batch["wrong_log_mel"])
+        mean = video.mean(axis=1, keepdims=True)
+        return {
+            "l1": pixel.l1(right, video),
+            "l1_wrong_sound": pixel.l1(wrong, video),
+            "l1_still_picture": pixel.l1(jnp.broadcast_to(identity[:, None], video.shape), video),
+            "sound_effect": pixel.l1(wrong, right),
+            "motion": pixel.l1(jnp.broadcast_to(mean, video.shape), video),
+        }
 
     def speaker_params(self, state: State) -> dict[str, Any]:
         """The averaged generator's variables, as `generator.apply` takes them."""

@@ -18,6 +18,9 @@ Batch = Mapping[str, Shaped[Array, "B ..."]]
 class Task(Protocol):
     """One stage of training: networks, losses, and pure steps over a `State`.
 
+    May also have `symptoms`, a tuple of `lipjax.tasks.symptoms.Symptom`: how this stage goes wrong,
+    as the log shows it. The loop tells when one begins and ends.
+
     Attributes:
         best_metric: name of the output of `eval_step` that picks the best checkpoint; the
             lowest mean is the best.

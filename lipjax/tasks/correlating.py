@@ -83,9 +83,11 @@ class Correlation:
             seen: what the motion encoder gets for the real and for the generated clip.
 
         Returns:
-            The encoders' loss, the generator's loss, the terms by name, the new statistics.
+            The encoders' loss, the generator's loss, the terms by name, the new statistics. The
+            terms "r_real" and "r_real_wrong_sound" are the scores of real motion with its own and
+            with another clip's sound.
         """
-        right, wrong = heard
+        right, wrong = heard if self.form == "contrast" else (heard[0], None)
         sounds = right if wrong is None else jnp.stack([right, wrong], 1)
         sounds = sounds.reshape(-1, *right.shape[1:])
         motions = jnp.stack(seen, 1).reshape(-1, *seen[0].shape[1:])
@@ -105,6 +107,10 @@ class Correlation:
             on_generated = correlation.cosine(sound, generated).mean()
             loss = 0.5 * (on_real + on_generated)
             terms = {"correlation_real": on_real, "correlation_fake": on_generated}
+            if len(real) > 1:
+                # The next clip's sound, in place of a second forward.
+                wrong_sound = correlation.cosine(jnp.roll(sound, 1, axis=0), real).mean()
+                terms |= {"r_real": 1.0 - on_real, "r_real_wrong_sound": 1.0 - wrong_sound}
             return loss, loss, terms, stats
         sound = encoded["sound"].reshape(-1, 2, *encoded["sound"].shape[1:])
         scores = {

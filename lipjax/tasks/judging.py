@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lipjax.losses import adversarial
 from lipjax.models.discriminators import Discriminator
+from lipjax.tasks.symptoms import BLIND, DEAF, SATURATED, Symptom
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Judge:
         """What its video streams look at."""
         streams = self.discriminator.streams
         return frozenset(s.source for s in streams if hasattr(s, "source"))
+
+    @property
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What can go wrong with a discriminator that is asked for as much as this one."""
+        return (SATURATED, BLIND, DEAF) if self.mismatched else (SATURATED,)
 
     def videos(
         self, video: Float[Array, "B T H W 3"], flow: Float[Array, "B t h w 2"] | None

@@ -19,7 +19,9 @@ from lipjax.losses import optical_flow
 from lipjax.models.optical_flow import FlowNet
 from lipjax.nn.warping import resize_flow
 from lipjax.state import State
-from lipjax.tasks.players import created, own_gradients, to_unit, updated
+from lipjax.tasks.accumulating import batch_gradients
+from lipjax.tasks.players import created, to_unit, updated
+from lipjax.tasks.symptoms import NO_FLOW, Symptom
 
 Batch = Mapping[str, Shaped[Array, "B ..."]]
 
@@ -34,6 +36,7 @@ class OpticalFlowTask:
         optimizers: "flow".
         frames: of a window.
         ema_decay: of the averaged network that later stages are given.
+        micro_batches: parts that a batch is worked through in.
     """
 
     network: FlowNet
@@ -41,12 +44,18 @@ class OpticalFlowTask:
     optimizers: Mapping[str, optax.GradientTransformation]
     frames: int = 16
     ema_decay: float = 0.99
+    micro_batches: int = 1
     best_metric: str = "endpoint_error"
 
     @property
     def inputs(self) -> dict[str, View]:
         """`video` of a window, and the `flow` between its frames."""
         return {"video": View("mouth", self.frames), "flow": View("flow", self.frames - 1)}
+
+    @property
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What can go wrong; see docs/health.md."""
+        return (NO_FLOW,)
 
     def init(self, key: Array, batch: Batch, given: Mapping[str, Any]) -> State:
         """Initialises the network on the shapes of a batch."""
@@ -57,18 +66,19 @@ class OpticalFlowTask:
 
     def train_step(self, state: State, batch: Batch) -> tuple[State, dict[str, Scalar]]:
         """Moves the network by one step."""
-        first, second, target = _pairs(batch)
 
-        def losses(params: dict[str, Any]) -> tuple[dict[str, Scalar], Any]:
+        def losses(params: Any, stats: Any, batch: Batch, key: Any) -> Any:
+            first, second, target = _pairs(batch)
             predictions = self.network.apply({"params": params["flow"]}, first, second)
             loss = optical_flow.multi_scale(predictions, target, self.scale_weights).mean()
             error = optical_flow.endpoint_error(self._full(predictions[0], target), target)
-            return {"flow": loss}, error.mean()
+            return {"flow": loss}, ({"multi_scale": loss, "endpoint_error": error.mean()}, {})
 
-        values, grads, error = own_gradients(losses, state.params)
-        metrics = {"multi_scale": values["flow"], "endpoint_error": error}
+        _, grads, terms, stats = batch_gradients(
+            losses, state, batch, micro_batches=self.micro_batches
+        )
         return updated(
-            state, grads, {}, metrics, optimizers=self.optimizers, ema_decay=self.ema_decay
+            state, grads, stats, terms, optimizers=self.optimizers, ema_decay=self.ema_decay
         )
 
     def eval_step(self, state: State, batch: Batch) -> dict[str, Float[Array, "B"]]:

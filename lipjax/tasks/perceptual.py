@@ -16,7 +16,9 @@ from jaxtyping import Array, Float, Scalar, Shaped
 from lipjax.data.views import View
 from lipjax.models.perceptual import PerceptualAutoencoder
 from lipjax.state import State
-from lipjax.tasks.players import created, own_gradients, to_unit, updated
+from lipjax.tasks.accumulating import batch_gradients
+from lipjax.tasks.players import created, to_unit, updated
+from lipjax.tasks.symptoms import NO_PICTURE, Symptom
 
 Batch = Mapping[str, Shaped[Array, "B ..."]]
 
@@ -30,18 +32,25 @@ class PerceptualTask:
         optimizers: "perceptual".
         frames: of a window, which are reconstructed one by one.
         ema_decay: of the averaged network that later stages are given.
+        micro_batches: parts that a batch is worked through in.
     """
 
     network: PerceptualAutoencoder
     optimizers: Mapping[str, optax.GradientTransformation]
     frames: int = 4
     ema_decay: float = 0.99
+    micro_batches: int = 1
     best_metric: str = "squared_error"
 
     @property
     def inputs(self) -> dict[str, View]:
         """`video` of a window."""
         return {"video": View("mouth", self.frames)}
+
+    @property
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What can go wrong; see docs/health.md."""
+        return (NO_PICTURE,)
 
     def init(self, key: Array, batch: Batch, given: Mapping[str, Any]) -> State:
         """Initialises the network on the shapes of a batch."""
@@ -54,27 +63,22 @@ class PerceptualTask:
 
     def train_step(self, state: State, batch: Batch) -> tuple[State, dict[str, Scalar]]:
         """Moves the network by one step; the loss is the mean squared error, as released."""
-        frames = _frames(batch)
 
-        def losses(params: dict[str, Any]) -> tuple[dict[str, Scalar], Any]:
-            variables = {
-                "params": params["perceptual"],
-                "batch_stats": state.stats["perceptual"],
-            }
+        def losses(params: Any, stats: Any, batch: Batch, key: Any) -> Any:
+            frames = _frames(batch)
+            variables = {"params": params["perceptual"], "batch_stats": stats["perceptual"]}
             made, changed = self.network.apply(
                 variables, frames, train=True, mutable=["batch_stats"]
             )
             loss = jnp.mean(jnp.square(made - frames))
-            return {"perceptual": loss}, changed.get("batch_stats", {})
+            stats = {"perceptual": changed.get("batch_stats", {})}
+            return {"perceptual": loss}, ({"squared_error": loss}, stats)
 
-        values, grads, stats = own_gradients(losses, state.params)
+        _, grads, terms, stats = batch_gradients(
+            losses, state, batch, micro_batches=self.micro_batches
+        )
         return updated(
-            state,
-            grads,
-            {"perceptual": stats},
-            {"squared_error": values["perceptual"]},
-            optimizers=self.optimizers,
-            ema_decay=self.ema_decay,
+            state, grads, stats, terms, optimizers=self.optimizers, ema_decay=self.ema_decay
         )
 
     def eval_step(self, state: State, batch: Batch) -> dict[str, Float[Array, "B"]]:

@@ -1,25 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: saved on any number of devices, restored on any other.
 
-Kept are the latest few, to resume from, and the best few by the task's metric.
+Kept are the latest few, to resume from, and the best few by the task's metric. A checkpoint has
+its name only while it is whole: it is written under another and renamed at the end, and renamed
+before it is deleted. One that is damaged all the same is told, put aside and never restored.
 """
 
-import json
+import contextlib
+import dataclasses
+import logging
 import math
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
 from lipjax.errors import ConfigError
 from lipjax.state import State
+from lipjax.training import damage
+from lipjax.training.disk_errors import first_line, without_orbax, writing
+from lipjax.training.processes import largest
+from lipjax.training.stored import (
+    FOLDER,
+    Which,
+    find_checkpoint,
+    load_params,
+    named,
+    read,
+    saved_shapes,
+    unreadable,
+)
+from lipjax.training.workdir import on_first
 
-FOLDER = "checkpoints"  # of a workdir
-Which = Literal["best", "latest"] | int
+__all__ = ["FOLDER", "Checkpoints", "Which", "find_checkpoint", "load_params", "named", "read"]
+_DELETED = f"deleted{damage.TEMPORARY}"  # among them: what is about to be deleted
 
 
 class Checkpoints:
@@ -29,9 +47,23 @@ class Checkpoints:
         directory: where they lie, one folder per step.
         keep_latest: newest checkpoints to keep.
         keep_best: checkpoints with the lowest metric to keep besides.
+        show: prints a line.
+
+    Raises:
+        ConfigError: what lies there is damaged, all of it.
     """
 
-    def __init__(self, directory: Path, *, keep_latest: int = 2, keep_best: int = 1):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_latest: int = 2,
+        keep_best: int = 1,
+        show: Callable[[str], None] = print,
+    ):
+        self._root, self._show = Path(directory).absolute(), show
+        self._saving: int | None = None  # the last step that was not seen complete
+        on_first(self._look_through)
         # With best_fn the metrics are written down; without a policy of our own it would delete
         # the newest checkpoint when its metric is poor.
         best = policies.BestN(
@@ -40,15 +72,38 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
         )
         policy = policies.AnyPreservationPolicy([policies.LatestN(n=keep_latest), best])
+        logging.getLogger("absl").addFilter(without_orbax)
         self._manager = ocp.CheckpointManager(
-            Path(directory).absolute(),
+            self._root,
             options=ocp.CheckpointManagerOptions(
                 best_fn=lambda metrics: metrics["best"],
                 best_mode="min",
                 preservation_policy=policy,
-                cleanup_tmp_directories=True,
+                todelete_subdir=_DELETED,
             ),
             item_names=("state", "loop"),
+        )
+
+    def _look_through(self) -> None:
+        """Puts aside what is named like a checkpoint and lacks files; see `damage`."""
+        damage.clear_temporary(self._root)
+        found = damage.steps_in(self._root)
+        lacking = {step: why for step in found if (why := damage.incomplete(found[step]))}
+        if lacking and len(lacking) == len(found):
+            self._give_up(max(lacking), lacking[max(lacking)])
+        for step, why in lacking.items():
+            self._put_aside(step, why)
+
+    def _put_aside(self, step: int, why: str) -> None:
+        place = damage.set_aside(self._root / str(step))
+        older = [other for other in damage.steps_in(self._root) if other < step]
+        then = f"the run goes on from step {max(older)}" if older else "newer ones are there"
+        self._show(f"WARNING: checkpoint {step} is damaged ({why}); it lies in {place}, and {then}")
+
+    def _give_up(self, step: int, why: str) -> None:
+        raise ConfigError(
+            f"{self._root / str(step)} is damaged ({why}), and no older checkpoint is there; put "
+            f"it back whole from a copy, or delete {self._root} to train from the beginning"
         )
 
     @property
@@ -71,35 +126,80 @@ class Checkpoints:
             state: whole.
             loop: what the loop needs to go on, as JSON.
             metric: the lower the better; None or non-finite: never among the best.
+
+        Raises:
+            WorkdirError: this or the one before could not be written; earlier ones are whole.
         """
         if step == self.latest:
             return
         metrics = None
         if metric is not None and math.isfinite(metric):
             metrics = {"best": float(metric)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), loop=ocp.args.JsonSave(dict(loop))
-            ),
-            metrics=metrics,
-            force=True,
-        )
+        self.wait()
+        self._saving = step
+        with writing(self._root / str(step)):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), loop=ocp.args.JsonSave(dict(loop))
+                ),
+                metrics=metrics,
+                force=True,
+            )
 
-    def restore(self, target: State, *, step: int | None = None) -> tuple[State, dict[str, Any]]:
-        """Returns the state and what was saved as `loop`.
+    def check(self) -> None:
+        """Raises as soon as a save in the background has failed; costs nothing otherwise.
+
+        Raises:
+            WorkdirError: the checkpoint could not be written; earlier ones are whole.
+        """
+        if self._saving is None or jax.process_count() > 1:
+            return  # several processes hear of it at the next save, all at once
+        if not self._manager.is_saving_in_progress():
+            self.wait()
+
+    def restore(self, target: State) -> tuple[State, dict[str, Any]]:
+        """Returns the latest state and what was saved as `loop`.
+
+        A checkpoint that cannot be read is put aside, and the one before is taken: the run then
+        repeats some steps, with the same result.
 
         Args:
             target: shapes and shardings wanted; see `sharding.with_shardings`.
-            step: which; the latest if None.
 
         Raises:
-            ConfigError: the checkpoint is of another model than the target.
+            ConfigError: the checkpoint is of another model than the target, or none can be read.
         """
-        step = self.latest if step is None else step
-        folder = Path(self._manager.directory) / str(step)
+        while True:
+            failed, step = None, self.latest
+            try:
+                restored = self._restore(step, target)
+            except ConfigError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever damaged files make Orbax raise
+                failed = error
+            if not largest(failed is not None):
+                return restored
+            on_first(lambda step=step, failed=failed: self._do_without(step, failed))
+            self._manager.reload()
+
+    def _do_without(self, step: int, failed: Exception | None) -> None:
+        folder = self._root / str(step)
+        why = unreadable(folder)
+        if why is None:
+            # No damage: nothing may be put aside.
+            raise ConfigError(
+                f"{folder} cannot be restored ({first_line(failed)}); use the config and the "
+                "versions it was made with, or a new workdir with --from"
+            ) from failed
+        if not any(other < step for other in damage.steps_in(self._root)):
+            self._give_up(step, why)
+        self._put_aside(step, why)
+
+    def _restore(self, step: int, target: State) -> tuple[State, dict[str, Any]]:
+        folder = self._root / str(step)
         # Looked at beforehand: a restore that fails half-way leaves reads under way behind.
-        difference = _difference(_saved(folder), target)
+        difference = _difference(saved_shapes(folder), target)
         if difference:
             raise ConfigError(
                 f"{folder} is the checkpoint of another model than the config's: {difference}; "
@@ -114,114 +214,42 @@ class Checkpoints:
         return restored["state"], restored["loop"]
 
     def wait(self) -> None:
-        """Waits until all files are complete."""
-        self._manager.wait_until_finished()
+        """Waits until all files are complete.
+
+        Raises:
+            WorkdirError: they could not be written; earlier checkpoints are whole.
+        """
+        with writing(self._root / str(self._saving)):
+            self._manager.wait_until_finished()
+            self._saving = None
+        self._clear_deleted()
 
     def close(self) -> None:
-        """Completes all files and stops the background work."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Completes all files and stops the background work.
 
+        Raises:
+            WorkdirError: as `wait`.
+        """
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # the same error again
+                self._manager.close()
+            logging.getLogger("absl").removeFilter(without_orbax)
 
-def named(tree: Any) -> dict[str, Any]:
-    """Returns the leaves of a tree by name, for example "params/generator/Conv_0/kernel"."""
-    return {
-        jax.tree_util.keystr(keys, simple=True, separator="/"): leaf
-        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def _saved(checkpoint: Path) -> dict[str, Any]:
-    """Returns names and shapes of a saved state without reading its arrays."""
-    # By the handler: a Checkpointer would warn that the step's own metadata lies elsewhere.
-    return dict(ocp.PyTreeCheckpointHandler().metadata(checkpoint / "state").tree)
+    def _clear_deleted(self) -> None:
+        if jax.process_index() == 0:
+            shutil.rmtree(self._root / _DELETED, ignore_errors=True)
 
 
 def _difference(saved: Mapping[str, Any], target: State) -> str | None:
-    """Names the first parameter, statistic or average in which a saved state is another one."""
-    for kind in ("params", "stats", "ema", "given"):
-        there, here = named(saved.get(kind)), named(getattr(target, kind))
-        for name in sorted(there.keys() | here.keys()):
-            shapes = [tuple(t[name].shape) if name in t else None for t in (here, there)]
-            if shapes[0] != shapes[1]:
-                now, then = (shape or "absent" for shape in shapes)
-                return f"{kind}/{name} is {now} in the config's model, {then} in the checkpoint"
+    """Names the first array in which a saved state is that of another model or optimiser."""
+    fields = [field.name for field in dataclasses.fields(State) if field.name != "key"]
+    here = named({name: getattr(target, name) for name in fields})
+    there = named({name: saved.get(name) for name in fields})
+    for name in sorted(here.keys() | there.keys()):
+        shapes = [tuple(t[name].shape) if name in t else None for t in (here, there)]
+        if shapes[0] != shapes[1]:
+            now, then = ("absent" if shape is None else shape for shape in shapes)
+            return f"{name} is {now} in the config's model, {then} in the checkpoint"
     return None
-
-
-def find_checkpoint(path: Path, which: Which = "best") -> Path:
-    """Returns the folder of one checkpoint.
-
-    Args:
-        path: a workdir, its `checkpoints` folder, or one checkpoint in it.
-        which: "best" (by the metric; the latest if none has one), "latest", or a step.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    path = Path(path)
-    if (path / "state").is_dir() and path.name.isdigit():
-        return path
-    root = path / FOLDER if (path / FOLDER).is_dir() else path
-    found = {
-        int(entry.name): entry
-        for entry in (root.iterdir() if root.is_dir() else ())
-        if entry.name.isdigit() and (entry / "state").is_dir() and _is_whole(entry)
-    }
-    if not found:
-        raise ConfigError(f"{path}: no checkpoint there; give the workdir of a trained run")
-    if isinstance(which, int):
-        if which not in found:
-            raise ConfigError(f"{path}: no checkpoint of step {which}; there is: {sorted(found)}")
-        return found[which]
-    metrics = {step: _metric(entry) for step, entry in found.items()}
-    scored = {step: value for step, value in metrics.items() if value is not None}
-    if which == "best" and scored:
-        return found[min(scored, key=lambda step: (scored[step], -step))]
-    return found[max(found)]
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    marked = (checkpoint / "_CHECKPOINT_METADATA").is_file()
-    return marked and ocp.utils.is_checkpoint_finalized(checkpoint.absolute())
-
-
-def _metric(checkpoint: Path) -> float | None:
-    file = checkpoint / "metrics" / "metrics"
-    return json.loads(file.read_text()).get("best") if file.is_file() else None
-
-
-def read(checkpoint: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """Reads some fields of a saved state into NumPy arrays, whatever they were sharded over."""
-    checkpoint = Path(checkpoint).absolute()
-    saved = _saved(checkpoint)
-    wanted = {name: saved[name] for name in names if name in saved}
-    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
-        checkpoint / "state",
-        args=ocp.args.PyTreeRestore(item=wanted, restore_args=arguments, partial_restore=True),
-    )
-
-
-def load_params(path: Path, *, which: Which = "best", averaged: bool = True) -> dict[str, Any]:
-    """Reads trained networks without knowing the task or the optimiser.
-
-    Args:
-        path: a workdir, its `checkpoints` folder, or one checkpoint.
-        which: see `find_checkpoint`.
-        averaged: take the averaged copy of each network that has one.
-
-    Returns:
-        {"params": {network: ...}, "stats": {network: ...}} of NumPy arrays.
-
-    Raises:
-        ConfigError: there is no checkpoint.
-    """
-    tree = read(find_checkpoint(path, which), ("params", "stats", "ema"))
-    loaded = {kind: dict(tree.get(kind) or {}) for kind in ("params", "stats")}
-    if averaged:
-        for kind, networks in (tree.get("ema") or {}).items():
-            loaded[kind].update(networks or {})
-    for name in loaded["params"]:
-        loaded["stats"][name] = loaded["stats"].get(name) or {}
-    return loaded

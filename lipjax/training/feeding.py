@@ -22,7 +22,8 @@ HostBatch = Mapping[str, Shaped[np.ndarray, "_ ..."]]
 class Windows(Protocol):
     """Training data: this process's part of the global batch of any step.
 
-    May also have `iterate(start)`, which yields batch(start), batch(start + 1), ... made ahead.
+    May also have `iterate(start)`, which yields batch(start), batch(start + 1), ... made ahead,
+    and `faults`, kind of fault -> clips left out so far, which goes to TensorBoard.
     """
 
     def batch(self, step: int) -> HostBatch:

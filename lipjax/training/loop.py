@@ -15,18 +15,21 @@ from typing import Any
 import jax
 import numpy as np
 
+from lipjax.errors import TrainingError
 from lipjax.state import State
 from lipjax.tasks.contract import Task
 from lipjax.training import sharding
 from lipjax.training.checkpoints import FOLDER, Checkpoints
 from lipjax.training.feeding import HostBatch, Windows, best_of, device_batches, mean_scores
+from lipjax.training.health import Health, check_patience, given_up
 from lipjax.training.interrupt import Stop
 from lipjax.training.logging import MetricWriter, NoWriter, write_json
-from lipjax.training.processes import wait_for_all
+from lipjax.training.processes import end_if_one_of_several, wait_for_all
 from lipjax.training.programs import programs_of
 from lipjax.training.progress import Progress, duration
 from lipjax.training.rows import plain, shown_terms, summary
 from lipjax.training.start import StartReport, check_start, start_from
+from lipjax.training.workdir import check_room, claims_workdir, closing, on_first
 
 Preview = Callable[[Any, int], Mapping[str, np.ndarray]]
 
@@ -65,6 +68,7 @@ def use_compile_cache(directory: Path) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+@claims_workdir
 def train(
     task: Task,
     windows: Windows,
@@ -84,7 +88,9 @@ def train(
     shards: int = 1,
     keep_latest: int = 2,
     keep_best: int = 1,
+    max_skipped: int = 50,
     compile_cache: Path | None = None,
+    describe: Callable[[], None] | None = None,
     show: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> TrainResult:
     """Trains a task, or goes on with a run that stopped, from the same workdir.
@@ -109,22 +115,31 @@ def train(
         shards: devices that share one copy of the parameters.
         keep_latest: newest checkpoints to keep.
         keep_best: best checkpoints to keep.
+        max_skipped: updates in a row that may be skipped because of non-finite numbers.
         compile_cache: folder for compiled programs, or None.
+        describe: writes what else the workdir holds, once it belongs to this run; called by
+            process 0.
         show: prints a line on the console.
 
     Returns:
         The trained state and a summary.
 
     Raises:
-        ConfigError: settings that cannot work, or a workdir that holds a different run.
+        ConfigError: settings that cannot work, or a workdir that holds a different run, is in
+            use by another one, or cannot be written.
+        WorkdirError: the disk failed while training; earlier checkpoints are whole.
+        TrainingError: `max_skipped` updates in a row were skipped.
         KeyboardInterrupt: after SIGINT, once the state is saved.
         SystemExit: with code 143 after SIGTERM, once the state is saved.
     """
     workdir = Path(workdir)
+    check_patience(max_skipped)
     writes = jax.process_index() == 0
     show = show if writes else (lambda line: None)
     if compile_cache is not None:
         use_compile_cache(compile_cache)
+    if describe is not None:
+        on_first(describe)
 
     # ---- Mesh, shapes and programs; no memory is taken yet.
     mesh = sharding.make_mesh(devices, shards=shards)
@@ -137,7 +152,12 @@ def train(
     programs = programs_of(task, shapes, mesh=mesh, given=given, seed=seed)
 
     # ---- State: this workdir's own checkpoint, else a new one, perhaps with given parameters.
-    checkpoints = Checkpoints(workdir / FOLDER, keep_latest=keep_latest, keep_best=keep_best)
+    checkpoints = Checkpoints(
+        workdir / FOLDER, keep_latest=keep_latest, keep_best=keep_best, show=show
+    )
+    copies = max(1, keep_latest + keep_best + 1 - len(checkpoints.steps))
+    if (checkpoints.latest or 0) < steps:
+        on_first(lambda: check_room(workdir, programs.state, copies=copies))
     check_start(workdir, from_checkpoint, resumes=checkpoints.latest is not None)
     memory = {"best": None, "best_step": None, "seconds": 0.0, "pending": []}
     report = None
@@ -150,6 +170,7 @@ def train(
             state, report = start_from(state, from_checkpoint)
             show(report.summary())
     step = int(state.step)
+    health = Health.of_run(task, workdir, step=step)
     writer = MetricWriter(workdir, step=step) if writes else NoWriter()
     compile_seconds, train_step = 0.0, None
     if step < steps:
@@ -157,6 +178,7 @@ def train(
         train_step = programs.compiled_step()
         compile_seconds = time.monotonic() - started
         show(f"compiled the training step in {duration(compile_seconds)}; {mesh.size} device(s)")
+        health.remind(show)
 
     # ---- Loop.
     progress = Progress(
@@ -170,8 +192,9 @@ def train(
     best, best_step = memory["best"], memory["best_step"]
     row: dict[str, float | int | None] = {}
     evaluation: dict[str, float] = {}
+    hopeless: TrainingError | None = None
     batches = device_batches(mesh, windows, step, ahead=0 if on_cpu else 2)
-    with Stop() as stop:
+    with Stop() as stop, closing(batches, checkpoints, writer):
         try:
             while step < steps:
                 state, metrics = train_step(state, next(batches))
@@ -180,14 +203,19 @@ def train(
                 if on_cpu:
                     # Simulated devices deadlock when many steps are under way at once.
                     jax.block_until_ready((state, metrics))
-                last, stopping = step == steps, stop.agreed(step)
-                row, metric = {}, None
+                checkpoints.check()
+                last, row, metric = step == steps, {}, None
+                # Asked now and then, because every answer waits for the devices.
+                every = (log_every, checkpoint_every, max_skipped)
+                streak = int(state.streak) if last or any(step % n == 0 for n in every) else 0
 
-                if step % log_every == 0 or last:
+                if step % log_every == 0 or last or streak >= max_skipped:
                     row |= summary(jax.device_get(pending), skipped=int(state.skipped))
                     pending = []
                     speed = progress.measure(step)
-                    writer.scalars(step, {f"speed/{name}": v for name, v in speed.items()})
+                    left_out = getattr(windows, "faults", {})  # of this process's rows
+                    beside = {f"speed/{name}": v for name, v in speed.items()}
+                    writer.scalars(step, beside | {f"data/{n}": v for n, v in left_out.items()})
                     progress.line(step, shown_terms(row), speed)
                 elif progress.due():
                     shown = summary(jax.device_get(pending[-1:]), skipped=int(state.skipped))
@@ -200,18 +228,29 @@ def train(
                     row |= {f"eval/{name}": value for name, value in evaluation.items()}
                     values = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.items())
                     progress.say(f"step {step}/{steps}  evaluation: {values}")
+                flags, told = health.observe(step, row)
+                row |= flags
+                for line in told:
+                    progress.say(f"step {step}/{steps}  {line}")
                 improved = metric is not None and (best is None or metric < best)
                 if improved:
                     best, best_step = metric, step
                 if row:
                     writer.row(step, row)
+                if streak >= max_skipped:
+                    kept = checkpoints.steps
+                    hopeless = given_up(row, streak, step=step, kept=kept, workdir=workdir)
+                    break  # so that a save that is under way is completed
                 if preview is not None and (step % preview_every == 0 or last):
                     params = programs.speaker_params(state)
                     if writes:
                         # On the host, because the other processes draw nothing.
                         writer.previews(step, preview(jax.device_get(params), step))
 
-                if step % checkpoint_every == 0 or last or improved or stopping:
+                stopping = stop.agreed(step)  # asked for by now, in an evaluation too
+                # While updates are skipped there is nothing new, and the last one before stays.
+                due = step % checkpoint_every == 0 and streak == 0
+                if due or last or improved or stopping:
                     loop = {
                         "best": best,
                         "best_step": best_step,
@@ -224,12 +263,14 @@ def train(
                 if stopping and not last:
                     show(f"stopped at step {step}; saving")
                     break
-        finally:
-            batches.close()
-            checkpoints.close()
-            writer.close()
+        except Exception as error:
+            end_if_one_of_several(error)
+            raise
+    if hopeless is not None:
+        raise hopeless
     if step < steps:
         stop.leave()
+    health.remind(show)
     rate = progress.overall(step)
     if writes:
         write_json(

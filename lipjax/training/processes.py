@@ -2,12 +2,15 @@
 """Many processes as one run: joining them, agreeing on a step, waiting for each other."""
 
 import os
+import sys
+import traceback
 
 import jax
 import numpy as np
 
-from lipjax.errors import ConfigError
+from lipjax.errors import ConfigError, LipjaxError
 
+_HEARTBEAT = 30  # seconds; three of them without a sign of life, and a process counts as dead
 _CLUSTERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "CLOUD_TPU_TASK_ID")
 
 
@@ -20,6 +23,8 @@ def join(
 ) -> None:
     """Joins this process to a run of several; for programs, before their first use of JAX.
 
+    When one dies the others end, at once where the broken connection is noticed (CPUs), else
+    within two minutes; they are not left waiting.
     Without arguments Slurm, Open MPI and Cloud TPU are asked who belongs together; they know.
 
     Args:
@@ -68,3 +73,28 @@ def wait_for_all(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def end_if_one_of_several(error: Exception) -> None:
+    """Ends this process at once if it is one of several; returns if it is alone.
+
+    The others notice and end as well. Nothing can be tidied up before: that would mean waiting
+    for processes which may be dead, or which wait for this one. Checkpoints are whole or absent.
+
+    Args:
+        error: what it failed with.
+    """
+    if jax.process_count() == 1:
+        return
+    if isinstance(error, LipjaxError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    print(
+        f"process {jax.process_index()} of {jax.process_count()} ends, the others with it; the "
+        "same command in all of them goes on from the last checkpoint",
+        file=sys.stderr,
+    )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2 if isinstance(error, LipjaxError) else 1)

@@ -31,7 +31,12 @@ def check_start(workdir: Path, start: Path | None, *, resumes: bool) -> None:
     if start is not None and Path(start).resolve().is_relative_to(workdir.resolve()):
         raise ConfigError(f"--from {start} lies in the workdir itself; choose a new --workdir")
     if resumes and start is not None:
-        recorded = json.loads(file.read_text())["from"] if file.is_file() else None
+        try:
+            recorded = json.loads(file.read_text())["from"] if file.is_file() else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{file} is damaged ({error}); leave out --from to go on with the run there"
+            ) from error
         if recorded != wanted:
             raise ConfigError(
                 f"{workdir} already holds a run that started from "

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which checkpoints stay, what a restore gives back, and reading parameters alone."""
 
+import os
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,3 +121,130 @@ def test_start_from_a_stranger_is_an_error(tmp_path):
     other = State.create(key=jax.random.key(0), params={"other": {"v": jnp.ones(3)}}, opt={})
     with pytest.raises(ConfigError, match="no array has a name and shape"):
         start_from(other, tmp_path)
+
+
+# ---- Checkpoints that are not whole.
+
+
+def damaged(tmp_path, name, change):
+    """A workdir with checkpoints 1, 2 and 3, the last of which is changed."""
+    root = tmp_path / name
+    save(root, {1: 3.0, 2: 1.0, 3: 2.0}, keep_latest=3).close()
+    change(root / "checkpoints" / "3")
+    return root
+
+
+def arrays(checkpoint):
+    """The files that hold the arrays."""
+    return [path for path in checkpoint.rglob("*") if path.is_file() and path.parent.name == "d"]
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def half(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+DAMAGES = {
+    "no files": lambda c: [shutil.rmtree(c), c.mkdir()],
+    "no _CHECKPOINT_METADATA": lambda c: (c / "_CHECKPOINT_METADATA").unlink(),
+    "empty _CHECKPOINT_METADATA": lambda c: empty(c / "_CHECKPOINT_METADATA"),
+    "no state": lambda c: shutil.rmtree(c / "state"),
+    "no loop": lambda c: shutil.rmtree(c / "loop"),
+    "empty loop": lambda c: empty(c / "loop" / "metadata"),
+    "empty metrics": lambda c: empty(c / "metrics" / "metrics"),
+    "half state/_METADATA": lambda c: half(c / "state" / "_METADATA"),
+    "empty _sharding": lambda c: empty(c / "state" / "_sharding"),
+    "no manifest": lambda c: (c / "state" / "manifest.ocdbt").unlink(),
+    "empty arrays": lambda c: [empty(path) for path in arrays(c)],
+    "half arrays": lambda c: [half(path) for path in arrays(c)],
+    "no arrays": lambda c: [path.unlink() for path in arrays(c)],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_told_put_aside_and_not_restored(tmp_path, name):
+    root = damaged(tmp_path, "run", DAMAGES[name])
+    lines = []
+    manager = Checkpoints(root / "checkpoints", keep_latest=3, show=lines.append)
+    restored, loop = manager.restore(make())
+    assert int(restored.step) == 2 and loop == {"step": 2} and manager.latest == 2
+    assert len(lines) == 1 and "WARNING: checkpoint 3 is damaged" in lines[0]
+    assert "goes on from step 2" in lines[0]
+    assert (root / "checkpoints" / "damaged" / "3").is_dir()
+    assert find_checkpoint(root, "latest").name == "2"
+    # The run writes it anew, and nothing disturbs the one that was put aside.
+    manager.save(3, make(3.0), loop={"step": 3}, metric=2.0)
+    manager.close()
+    again = Checkpoints(root / "checkpoints", show=lines.append)
+    assert int(again.restore(make())[0].step) == 3 and len(lines) == 1
+    again.close()
+
+
+def test_a_damaged_checkpoint_without_an_older_one_is_an_error_and_stays(tmp_path):
+    for change, says in ((DAMAGES["no loop"], "no loop/metadata"), (DAMAGES["half arrays"], "")):
+        root = tmp_path / says.replace("/", " ")
+        save(root, {7: None}).close()
+        change(root / "checkpoints" / "7")
+        with pytest.raises(ConfigError, match=rf"checkpoints/7 is damaged \({says}.*delete"):
+            manager = Checkpoints(root / "checkpoints")
+            try:
+                manager.restore(make())
+            finally:
+                manager.close()
+        assert (root / "checkpoints" / "7").is_dir()
+
+
+def test_every_older_one_is_tried(tmp_path):
+    root = damaged(tmp_path, "run", DAMAGES["no loop"])
+    DAMAGES["half arrays"](root / "checkpoints" / "2")
+    lines = []
+    manager = Checkpoints(root / "checkpoints", show=lines.append)
+    assert int(manager.restore(make())[0].step) == 1 and len(lines) == 2
+    manager.close()
+
+
+def test_what_fits_no_longer_is_not_taken_for_damage(tmp_path, monkeypatch):
+    root = damaged(tmp_path, "run", lambda _: None)
+    other = make().replace(opt={"net": optax.sgd(1e-3, momentum=0.9).init(make().params["net"])})
+    manager = Checkpoints(root / "checkpoints")
+    with pytest.raises(ConfigError, match="opt/net/0/.* in the checkpoint; use the config"):
+        manager.restore(other)
+
+    def broken(*_, **__):
+        raise ValueError("a version that reads otherwise")
+
+    monkeypatch.setattr(manager._manager, "restore", broken)
+    with pytest.raises(ConfigError, match="cannot be restored .*a version that reads otherwise"):
+        manager.restore(make())
+    manager.close()
+    assert not (root / "checkpoints" / "damaged").exists()
+
+
+def test_what_was_being_written_or_deleted_is_no_checkpoint(tmp_path):
+    root = damaged(tmp_path, "run", lambda _: None)
+    folder = root / "checkpoints"
+    shutil.copytree(folder / "3", folder / "4.orbax-checkpoint-tmp")
+    shutil.copytree(folder / "1", folder / "deleted.orbax-checkpoint-tmp" / "0")
+    assert find_checkpoint(root, "latest").name == "3"
+    manager = Checkpoints(folder)
+    assert manager.steps == [1, 2, 3] and int(manager.restore(make())[0].step) == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
+    manager.close()
+
+
+def test_nothing_is_deleted_under_its_own_name(tmp_path, monkeypatch):
+    """A kill while an old checkpoint is deleted cannot leave half of it behind as a checkpoint."""
+    seen = []
+    rmtree = shutil.rmtree
+
+    def watching(path, **options):
+        seen.append(str(path))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watching)
+    save(tmp_path, {step: None for step in (1, 2, 3, 4)}).close()
+    assert seen and all(path.endswith("deleted.orbax-checkpoint-tmp") for path in seen)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]

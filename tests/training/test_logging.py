@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What other programs read from a run: JSON lines, TensorBoard events, pictures."""
 
+import errno
 import io
 import json
+import os
 
 import numpy as np
+import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lipjax.training.logging import MetricWriter, encode_gif, encode_png, read_metrics
+from lipjax.errors import WorkdirError
+from lipjax.training.logging import (
+    MetricWriter,
+    encode_gif,
+    encode_png,
+    read_metrics,
+    write_json,
+    write_whole,
+)
 
 
 def events(workdir):
@@ -68,3 +79,50 @@ def test_encoders_round_trip():
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(picture)))), picture)
     still = Image.open(io.BytesIO(encode_gif(np.stack([picture]), fps=10.0)))
     assert still.size == (7, 5)
+
+
+def test_damaged_lines_cost_themselves_alone(tmp_path):
+    """A power cut can leave zeros or half a line in a file."""
+    good = [b'{"step": 5, "loss": 1.0}\n', b'{"step": 15, "loss": 3.0}\n']
+    bad = [b"\0\0\0\0\n", b'{"step": 10, "lo\n', b"[]\n", b'{"step": null}\n', b"\xff\n", b"{}\n"]
+    log = tmp_path / "metrics.jsonl"
+    log.write_bytes(good[0] + b"".join(bad) + good[1] + b"".join(bad) + b'{"step": 20')
+    assert [row["step"] for row in read_metrics(tmp_path)] == [5, 15]
+    writer = MetricWriter(tmp_path, step=15)
+    writer.row(20, {"loss": 4.0})
+    writer.close()
+    assert [row["step"] for row in read_metrics(tmp_path)] == [5, 15, 20]
+    assert log.read_bytes().endswith(good[1] + b'{"step": 20, "loss": 4.0}\n')
+
+
+def test_a_run_that_begins_again_replaces_its_curves(tmp_path):
+    """Killed before its first checkpoint, it starts at step 0 once more."""
+    for value in (1.0, 2.0):
+        writer = MetricWriter(tmp_path)
+        writer.row(1, {"loss": value})
+        writer.close()
+        assert read_metrics(tmp_path) == [{"step": 1, "loss": value}]
+    assert [(e.step, e.value) for e in events(tmp_path).Scalars("loss")] == [(1, 2.0)]
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "file.json"
+    write_json(file, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(file, {"a": object()})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WorkdirError, match=r"file.json could not be written: No space left .*room"):
+        write_json(file, {"a": 2})
+    assert json.loads(file.read_text()) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+    with pytest.raises(WorkdirError, match="file.json could not be written"):
+        write_whole(tmp_path / "missing" / "file.json", b"")
+    writer = MetricWriter(tmp_path)
+    with pytest.raises(WorkdirError, match="metrics.jsonl could not be written: No space left"):
+        writer.row(1, {"loss": 1.0})
+    monkeypatch.undo()
+    writer.close()

@@ -3,11 +3,13 @@
 
 import json
 import os
+import shutil
 import signal
 
 import jax
 import numpy as np
 import pytest
+from toy_training import ToyTask, ToyWindows
 
 from lipjax.errors import ConfigError
 from lipjax.training.checkpoints import Checkpoints, load_params
@@ -127,13 +129,62 @@ def test_finished_run_is_left_alone(tmp_path, toy_task, toy_windows):
     assert int(longer.state.step) == 40
 
 
-def test_resumes_on_other_devices(tmp_path, toy_task, toy_windows):
-    task, windows = toy_task(), toy_windows()
-    whole = run(task, windows, tmp_path / "a", steps=20, devices=jax.devices()[:1])
-    run(task, windows, tmp_path / "b", steps=10, shards=8)
-    moved = run(task, windows, tmp_path / "b", steps=20, devices=jax.devices()[:2], shards=2)
-    for a, b in zip(leaves(whole.state), leaves(moved.state), strict=True):
+MOVES = (  # from devices, shards of the parameters over them; to the same
+    *(((8, 8), (4, 2)), ((8, 4), (2, 2)), ((8, 1), (1, 1)), ((8, 2), (4, 4))),
+    *(((4, 2), (8, 8)), ((2, 2), (8, 4)), ((1, 1), (8, 1)), ((2, 1), (4, 4))),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    MOVES,
+    ids=lambda mesh: f"{mesh[0]}x{mesh[1]}",
+)
+def test_resumes_on_other_devices(once, before, after, toy_task, toy_windows):
+    task, windows = toy_task(noise=0.1), toy_windows()
+    whole, saved = once("whole", (1, 1), 20), once(f"at 10 on {before}", before, 10)
+    workdir = saved.parent / f"{before} to {after}"
+    shutil.copytree(saved, workdir)
+    devices, shards = jax.devices()[: after[0]], after[1]
+    moved = run(task, windows, workdir, steps=20, devices=devices, shards=shards)
+    w = moved.state.params["line"]["w"]
+    assert len(w.sharding.device_set) == after[0]
+    assert w.addressable_shards[0].data.shape == (8, 512 // after[1])
+    there = Checkpoints(whole / "checkpoints")
+    unmoved, _ = there.restore(jax.tree.map(lambda x: x, moved.state))
+    there.close()
+    assert int(moved.state.step) == int(unmoved.step) == 20
+    for a, b in zip(leaves(unmoved), leaves(moved.state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """Workdirs of runs that several tests go on from, each trained once."""
+    folder = tmp_path_factory.mktemp("meshes")
+
+    def trained(name, mesh, steps):
+        if not (folder / name).is_dir():
+            devices = jax.devices()[: mesh[0]]
+            task, windows = ToyTask(noise=0.1), ToyWindows()
+            run(task, windows, folder / name, steps=steps, devices=devices, shards=mesh[1])
+        return folder / name
+
+    return trained
+
+
+def test_moving_back_and_forth_changes_no_bit(tmp_path, toy_task, toy_windows):
+    """What is saved on 8 devices and read on others is the same to the last bit."""
+    run(toy_task(noise=0.1), toy_windows(), tmp_path / "run", steps=3, shards=8)
+    states = []
+    for devices, shards in ((8, 1), (4, 4), (2, 1), (1, 1), (8, 8)):
+        result = run(
+            toy_task(noise=0.1), toy_windows(), tmp_path / "run", steps=3,
+            devices=jax.devices()[:devices], shards=shards,
+        )  # fmt: skip
+        states.append(result.state)
+    for state in states[1:]:
+        assert_same(states[0], state)
 
 
 def test_skipped_update_is_named_and_counted(tmp_path, toy_task, toy_windows):
