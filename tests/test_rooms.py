@@ -19,7 +19,7 @@ import lipjax
 PACKAGE = Path(lipjax.__file__).parent
 ROOMS = (
     *("errors", "media", "data", "nn", "models", "losses", "metrics", "state", "tasks"),
-    *("speakers", "training", "configs", "config_files", "builders", "build"),
+    *("speakers", "training", "configs", "config_files", "builders", "build", "planning"),
     *("evaluation", "evaluate", "analysis", "report", "score", "generation", "generate"),
     *("previews", "stage_evaluation", "train", "jobs", "figures", "ablation", "commands"),
     *("cli", "demo"),
