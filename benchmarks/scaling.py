@@ -235,6 +235,47 @@ def work_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def tables(result: dict[str, Any]) -> list[str]:
+    """The rows of the tables in docs/scale.md."""
+    rows = []
+    for row in result["measured"]:
+        if "plan" not in row:
+            continue
+        plan, memory = row["plan"], row["plan"]["memory"]
+        moved: dict[str, list[float]] = {}
+        for found in plan["traffic"]["collectives"]:
+            sums = moved.setdefault(found["kind"], [0, 0, 0])
+            for i, name in enumerate(("count", "bytes", "sent")):
+                sums[i] += found[name]
+        kinds = ", ".join(
+            f"{kind} {count} x, {size / 1e6:.0f} MB" for kind, (count, size, _) in moved.items()
+        )
+        sent = sum(sums[2] for sums in moved.values()) / 1e6
+        state = sum(part for _, part in plan["state"].values()) / 1e6
+        rows.append(
+            f"| {row['topology'] or 'simulated'} | {plan['devices']} | {plan['shards']} | "
+            f"{state:.0f} MB | {memory['temporaries'] / 1e9:.1f} GB | {kinds or 'none'} | "
+            f"{sent:.0f} MB | {plan['flops'] / 1e12:.2f} T |"
+        )
+    for row in result["computed"]:
+        ends = row["better"], row["worse"]
+        span = lambda name, unit, digits, ends=ends: (  # noqa: E731
+            " to ".join(f"{end[name] * unit:.{digits}f}" for end in ends)
+        )
+        rows.append(
+            f"| {row['chip']} | {row['devices']} | {span('total', 1e3, 0)} | "
+            f"{span('all_reduce', 1e3, 1)} | {rounded([end['windows_per_second'] for end in ends])}"
+            f" | {span('hours', 1, 1)} | {span('enough_windows', 1, 0)} |"
+        )
+    return rows
+
+
+def rounded(values: list[float]) -> str:
+    """From the lower to the higher, two digits each."""
+    two = [int(float(f"{value:.1e}")) for value in sorted(values)]
+    return " to ".join(f"{value:,}" for value in two)
+
+
 def draw(result: dict[str, Any], path: Path) -> None:
     """Draws what was measured beside what was computed."""
     import matplotlib
@@ -272,9 +313,11 @@ def draw(result: dict[str, Any], path: Path) -> None:
     right.set(xscale="log", yscale="log", xlabel="devices", ylabel="ms per step",
               title=f"Computed: {result['work']['windows']} windows per device")  # fmt: skip
     right.legend(fontsize=8)
-    for axes in (left, right):
+    for axes, last in ((left, 32), (right, 256)):
+        ticks = [2**n for n in range(last.bit_length())]
         axes.grid(alpha=0.3)
-        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [str(n) for n in ticks])
+        axes.minorticks_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 
@@ -302,6 +345,7 @@ def main() -> None:
     result["computed"] = computed(result["work"], [1, 2, 4, 8, 16, 32, 64, 128, 256])
     save()
     draw(result, args.figure)
+    print("\n".join(tables(result)))
 
 
 if __name__ == "__main__":

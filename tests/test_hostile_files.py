@@ -165,6 +165,7 @@ def test_checkpoints_are_bounded_and_damage_is_told(copy):
         load_params(copy)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's loop
 def test_an_array_that_declares_terabytes_is_not_allocated(copy):
     """The array's own description is rewritten, as somebody with the right tools would."""
     state = copy / "checkpoints/3/state"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names, links and descriptions from strangers: they stay what they are, and where they are."""
 
-import html.parser
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_tools import SCRIPT, harmless
 from synthetic import make_corpus
 from talking import write_talk
 
@@ -19,17 +19,10 @@ from lipjax.data.derive import derive
 from lipjax.data.prepare import PrepareSettings, prepare
 from lipjax.data.reading import open_corpus
 from lipjax.errors import ConfigError, CorpusError, MediaError
-from lipjax.evaluation import rows
 from lipjax.generation.pairs import read_pairs
-from lipjax.media import draw, page
 from lipjax.media.audio import Sound, write_wav
 from lipjax.media.containers import replacing
-from lipjax.media.plates import Block, plate
-from lipjax.media.text import plain
-from lipjax.metrics.results import Evaluation, Example
-from lipjax.report import evaluation_parts, write_report
 
-SCRIPT = "<script>alert(1)</script>"
 NAMES = (
     "<img src=x onerror=alert(1)>",
     "a\"b'c&d;e",
@@ -47,25 +40,6 @@ NAMES = (
     "n" * 240,
     "\N{CJK UNIFIED IDEOGRAPH-53E3}" * 80,
 )
-
-
-class Page(html.parser.HTMLParser):
-    """Collects the tags and attributes of a page."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-
-def harmless(text: str) -> bool:
-    found = Page(text)
-    return "script" not in found.tags and not any(a.startswith("on") for a in found.attributes)
 
 
 def all_paths(root: Path) -> set[str]:
@@ -278,67 +252,6 @@ def test_packed_tensors_are_not_unpacked(corpus):
 
 def test_a_clean_copy_is_read(corpus):
     assert open_corpus(corpus).clips("train")[0].num_frames
-
-
-def evaluation(ids):
-    mouth = np.zeros((2, 16, 16, 3), np.uint8)
-    sound = Sound(np.zeros(1600, np.int16), 16_000)
-    return Evaluation(
-        facts={
-            **{"clips": 1, "frames": 2, "split": SCRIPT, "speakers": [SCRIPT, "\x1b[2J"]},
-            **{"crop_pixels": 16, "lip_reader": {"name": SCRIPT}},
-        },
-        table={},
-        differences={},
-        opening={},
-        closures={},
-        clips=[],
-        examples=[Example(name, 25.0, sound, {SCRIPT: mouth, rows.TRUTH: mouth}) for name in ids],
-    )
-
-
-def test_a_report_about_hostile_clips_stays_in_its_folder(tmp_path):
-    ids = [SCRIPT, "../../escaped", "/etc/passwd", "\N{CJK UNIFIED IDEOGRAPH-53E3}" * 200, "a\nb"]
-    out = tmp_path / "deep" / "out"
-    path = write_report(out / "report.html", title=SCRIPT, evaluation=evaluation(ids))
-    assert harmless(path.read_text("utf-8"))
-    assert {p.parent for p in tmp_path.rglob("*") if p.is_file()} == {out}
-    assert len(list(out.glob("side_by_side_*.mp4"))) == len(ids)
-    assert list(evaluation_parts(evaluation([]), out))
-
-
-def test_every_part_of_a_page_escapes(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    parts = [
-        page.heading(SCRIPT),
-        page.paragraph(SCRIPT, note=True),
-        page.table([SCRIPT], [[SCRIPT], [(SCRIPT, SCRIPT)]], strong=SCRIPT),
-        page.picture(b"x", caption=f'" onload="x" {SCRIPT}'),
-        page.video(tmp_path / "a.mp4", caption=SCRIPT),
-    ]
-    text = page.page(f"{SCRIPT}\udcff", parts)
-    text.encode("utf-8")
-    assert harmless(text) and text.count("&lt;script&gt;") >= 8
-    assert not harmless(f"<p>{SCRIPT}</p>")  # the check itself
-
-
-def test_hostile_text_is_drawn(tmp_path):
-    nasty = f"$\\frac{{x$ {SCRIPT}\n\x00\x1b[2J\udcff" + "long " * 500
-    curve = (np.arange(3.0), np.arange(3.0))
-    png = draw.line_plot({nasty: curve, "_hidden": curve, "$": curve}, title=nasty, x_label="$a$b$")
-    assert png.startswith(b"\x89PNG")
-    frames = np.zeros((2, 8, 8, 3), np.uint8)
-    draw.contact_sheet({nasty: frames})
-    draw.side_by_side({nasty: frames[0]})
-    block = Block(nasty, frames[0], nasty, {nasty: frames}, [0.0, 1.0], sentence=nasty)
-    words = Block(nasty, frames[0], nasty, {"": frames}, [0.0, 1.0], words=[nasty, "\n"])
-    plate([block, words], note=nasty, cell=24)
-
-
-def test_plain_text():
-    assert plain("a\x00b\n c\u202e\udcffd\u2028e") == "a b c d e"
-    assert plain("é 口 \N{THUMBS UP SIGN}") == "é 口 \N{THUMBS UP SIGN}"
-    assert plain("x" * 50, 10) == "xxxxxxx..." and plain("x" * 10, 10) == "x" * 10
 
 
 def test_the_longest_name_can_be_written(tmp_path):

@@ -26,6 +26,7 @@ def load(needs: str) -> None:
     audio.log_mel_of(np.zeros(48_000, np.float32), 48_000, audio.LogMel())
     if needs == "corpus":
         import array_record.python.array_record_data_source  # noqa: F401
+        import grain  # noqa: F401
         import tensorflow_datasets as tfds
 
         from lipjax.data import derive, prepare, reading, windows  # noqa: F401
@@ -133,7 +134,8 @@ def beside(path: Path, mark: Mark) -> None:
     elif path.name == "metrics.jsonl":
         mark("payload", len(read_metrics(path)))
     else:
-        layout = {".align": "grid", ".duration": "lrw"}.get(path.suffix, "folder")
+        layout = "grid" if path.suffix == ".align" else "folder"
+        layout = "lrw" if path.name.startswith("ABOUT") else layout
         found = corpora.scan(path.parent, layout)
         told = [x for s in found.sources for x in (*s.spans, s.sentence, s.speaker) if x]
         mark("payload", len(told))

@@ -129,6 +129,7 @@ _TEXTS = {
     "bbaf2n.align": "0 12500 sil\n12500 20000 bin\n20000 26000 blue\n26000 75000 sil\n",
     "one.spans.json": json.dumps([["word", "bin", 0.5, 0.8], ["phone", "b", 0.5, 0.6]]),
     "one.txt": "Text: bin blue at f two now\nConf: 4\n",
+    "ABOUT/train/ABOUT_00001.txt": "Disk reference: 1\nDuration: 0.40 seconds\n",
     "speakers.csv": "path,speaker\nanna/one,Anna\nbob/one.mp4,Bob\n",
     "pairs.csv": "face,audio,out,face_kind\na.png,b.wav,c.mp4,mouth\n",
     "metrics.jsonl": '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": null, "eval/l1": 1e-3}\n',
@@ -139,10 +140,12 @@ def texts(folder: Path) -> list[Seed]:
     """Texts beside videos and of workdirs, each in a folder of its own."""
     seeds = []
     for name, text in _TEXTS.items():
-        own = folder / name.replace(".", "-")
-        own.mkdir(parents=True)
+        own = folder / name.replace(".", "-").replace("/", "-")
+        beside = ["anna/one", "bob/one"] if name == "speakers.csv" else [name.split(".")[0]]
+        for video in beside:
+            (own / video).parent.mkdir(parents=True, exist_ok=True)
+            (own / f"{video}.mp4").write_bytes(b"x")
         (own / name).write_text(text)
-        (own / f"{name.split('.')[0]}.mp4").write_bytes(b"x")
         seeds.append(Seed("beside", own, name, "header"))
     return seeds
 
