@@ -14,6 +14,7 @@ import numpy as np
 from lipjax.data import faults
 from lipjax.data.anchors import Anchors
 from lipjax.data.augment import Augment
+from lipjax.data.cutting import BadWindow, Cutter
 from lipjax.data.reading import Corpus
 from lipjax.data.views import DERIVED, Streams, View
 from lipjax.data.workers import from_workers
@@ -89,12 +90,12 @@ class Windows:
         self.batch_size = batch_size
         self._augment = augment
         self._workers, self._patience = workers, patience
-        self._mouth_size = streams.mouth_size
         derived = sorted({view.stream for view in inputs.values()} & set(DERIVED))
         self._splits = [
             Anchors(c, split, streams, self.length, cache_mb, derived, max_short_fraction)
             for c in corpora
         ]
+        self._cutter = Cutter(self._splits, self.inputs, self.length, streams.mouth_size)
         self._tally = faults.Tally(
             [s.name for s in self._splits], [s.ids for s in self._splits], max_bad_fraction
         )
@@ -207,8 +208,8 @@ class Windows:
         rng = np.random.default_rng([2024, place])
         for _ in range(_RETRIES):
             try:
-                return self._cut(number, clip, start, rng, UNCHANGED)
-            except _Bad as bad:
+                return self._cutter.cut(number, clip, start, rng, UNCHANGED)
+            except BadWindow as bad:
                 self._tally.note([bad.fault])
                 if bad.fault.clip == clip:
                     return None
@@ -229,8 +230,8 @@ class Windows:
             clip = int(split.long_enough[row])
             start = int(index - (starts[row - 1] if row else 0))
             try:
-                return self._cut(number, clip, start, rng, self._augment), tuple(found)
-            except _Bad as bad:
+                return self._cutter.cut(number, clip, start, rng, self._augment), tuple(found)
+            except BadWindow as bad:
                 found.append(bad.fault)
             index = int(rng.integers(starts[-1]))
         self._tally.note(found)  # says which clips, and by how far they are too many
@@ -238,64 +239,6 @@ class Windows:
             f"{split.name}: {_RETRIES} windows in a row could not be made; the first: clip "
             f"{split.ids[found[0].clip]}: {found[0].kind}: {found[0].cause}"
         )
-
-    def _cut(
-        self, number: int, clip: int, start: int, rng: np.random.Generator, augment: Augment
-    ) -> Batch:
-        split = self._splits[number]
-        anchors: dict[tuple[str, int], tuple[int, int]] = {("window", 0): (clip, start)}
-        changes = {clip: augment.draw(rng)}
-        row = {}
-        for name, view in self.inputs.items():
-            key = ("window", 0) if view.where == "window" else (view.where, view.draw)
-            if key not in anchors:
-                anchors[key] = self._anchor(split, clip, start, view, rng)
-            source, anchor = anchors[key]
-            if source not in changes:
-                changes[source] = augment.draw(rng)
-            try:
-                cut = split.views(source).cut(view, anchor)
-            except (ConfigError, ImportError, MemoryError):
-                raise  # not this clip's fault
-            except Exception as error:  # noqa: BLE001 - whatever a bad record raises costs a draw
-                raise _Bad(faults.fault_of(number, source, error)) from error
-            if view.stream in ("mouth", "frames"):
-                cut = changes[source].pictures(cut)
-            elif view.stream == "landmarks":
-                cut = changes[source].landmarks(cut, self._mouth_size)
-            elif view.stream == "flow":
-                cut = changes[source].flow(cut)
-            elif view.stream == "log_mel":
-                cut = augment.sound(cut, rng)
-            row[name] = cut
-        return row
-
-    def _anchor(
-        self, split: Anchors, clip: int, start: int, view: View, rng: np.random.Generator
-    ) -> tuple[int, int]:
-        """Draws (clip, frame) for a view that is not cut from the window itself."""
-        length = max(
-            other.frames
-            for other in self.inputs.values()
-            if (other.where, other.draw) == (view.where, view.draw)
-        )
-        length = min(length, self.length)
-        source = clip
-        if view.where == "same_speaker":
-            source = split.clip_of_speaker(clip, rng)
-        elif view.where == "other_clip":
-            source = split.other_clip(clip, rng)
-        if source == clip:
-            return clip, split.other_start(clip, start, length, rng)
-        return source, int(rng.integers(split.frames[source] - length + 1))
-
-
-class _Bad(Exception):
-    """A window that cannot be made, and why."""
-
-    def __init__(self, fault: faults.Fault):
-        super().__init__(fault.cause)
-        self.fault = fault
 
 
 def _stacked(rows: Sequence[tuple[Batch, Found]]) -> tuple[Batch, Found]:
