@@ -8,10 +8,17 @@ import wave
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int16
+from jaxtyping import Float, Float32, Int16, Shaped
 
 from lipjax.errors import ConfigError, MediaError
-from lipjax.media.containers import decoded, opened, picture_stream, replacing, sound_stream
+from lipjax.media.containers import (
+    decoded,
+    opened,
+    picture_stream,
+    replacing,
+    require_av,
+    sound_stream,
+)
 from lipjax.media.limits import MAX_CHANNELS, MAX_SECONDS, MAX_SOURCE_RATE, MIN_SOURCE_RATE
 from lipjax.media.log_mel import LogMel, columns, log_mel, log_mel_of, mel_power
 from lipjax.media.log_mel_stream import LogMelStream, log_mel_blocks
@@ -85,16 +92,40 @@ class Sound:
         return out
 
 
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+_POINTERS = 8
+"""Channels that FFmpeg keeps in a frame itself."""
+
+
+def _channels(frame: Any) -> Shaped[np.ndarray, "channels n"]:
+    """The samples of a decoded frame of any sample format.
+
+    PyAV counts planes up to an empty one, which is not there behind eight or more channels: its
+    own `to_ndarray` reads at a random address then, as with any 7.1 sound in AAC or Opus.
+    """
+    count = frame.layout.nb_channels
+    if frame.format.is_planar and count > _POINTERS:
+        av = require_av()
+        packed = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
+        try:
+            (frame,) = packed.resample(frame)
+        except (av.error.FFmpegError, ValueError):  # a layout that it does not know
+            return np.zeros((1, frame.samples), np.float32)
+    dtype = np.dtype(_TYPES[frame.format.packed.name])
+    if frame.format.is_planar:
+        planes = frame.planes[:count]
+        return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
+    return np.frombuffer(frame.planes[0], dtype, frame.samples * count).reshape(-1, count).T
+
+
 def _mono(frame: Any) -> Float32[np.ndarray, "n"]:
     """Mean over the channels of a decoded frame of any sample format, full scale 1."""
-    array = frame.to_ndarray()
-    count = len(frame.layout.channels)
-    channels = array if frame.format.is_planar else array.reshape(-1, count).T
+    channels = _channels(frame)
     mono = channels.mean(axis=0, dtype=np.float64)
-    if array.dtype == np.uint8:
+    if channels.dtype == np.uint8:
         mono = (mono - 128) / 128
-    elif np.issubdtype(array.dtype, np.integer):
-        mono = mono / -float(np.iinfo(array.dtype).min)
+    elif np.issubdtype(channels.dtype, np.integer):
+        mono = mono / -float(np.iinfo(channels.dtype).min)
     return np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
 
 

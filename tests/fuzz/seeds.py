@@ -83,10 +83,13 @@ def media(folder: Path) -> list[Seed]:
     seeds.append(Seed("sound", folder / "sound.wav"))
     for ending, voice in (("flac", "flac"), ("ogg", "libopus"), ("mp3", "libmp3lame")):
         seeds.append(Seed("sound", encode(folder / f"sound.{ending}", None, voice, [], short)))
-    return seeds
+    around = encode(folder / "around.mp4", None, "aac", [], short, layout="7.1")
+    return [*seeds, Seed("sound", around)]
 
 
-def encode(path: Path, codec: str | None, voice: str, frames: list, sound: Sound) -> Path:
+def encode(
+    path: Path, codec: str | None, voice: str, frames: list, sound: Sound, layout: str = "mono"
+) -> Path:
     """Writes pictures and sound in a format and by codecs of choice."""
     with av.open(str(path), "w") as output:
         if codec:
@@ -94,14 +97,14 @@ def encode(path: Path, codec: str | None, voice: str, frames: list, sound: Sound
             picture.height, picture.width = frames[0].shape[:2]
             picture.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         rate = 48_000 if voice == "libopus" else 44_100
-        heard = output.add_stream(voice, rate=rate, layout="mono")
+        heard = output.add_stream(voice, rate=rate, layout=layout)
         for image in frames if codec else []:
             output.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         if codec:
             output.mux(picture.encode())
         resampler = av.AudioResampler(
             format=heard.codec_context.format,
-            layout="mono",
+            layout=layout,
             rate=rate,
             frame_size=heard.codec_context.frame_size or 1024,
         )

@@ -184,6 +184,34 @@ def test_absurd_rates_and_channels_of_sound(tmp_path):
         read_sound(wav(tmp_path / "a.wav", rate=96_000), max_source_rate=48_000)
 
 
+@pytest.mark.parametrize("count, layout", [(1, "mono"), (6, "5.1"), (8, "7.1"), (16, "9.1.6")])
+@pytest.mark.parametrize(
+    "codec, name", [("aac", "a.mp4"), ("wavpack", "a.wv"), ("pcm_f32le", "a.mkv")]
+)
+def test_sound_of_many_channels(tmp_path, count, layout, codec, name):
+    """Eight channels in planes of their own end the process in PyAV's `to_ndarray`."""
+    if codec == "aac" and count == 16:
+        layout = "hexadecagonal"
+    time = np.arange(24_000) / 48_000
+    tone = np.sin(2 * np.pi * 440 * time) * 0.5
+    sound = np.tile(tone[:, None], count).astype(np.float32).reshape(1, -1)
+    with av.open(str(tmp_path / name), "w") as output:
+        stream = output.add_stream(codec, rate=48_000, layout=layout)
+        size = stream.codec_context.frame_size or 1024
+        changed = av.AudioResampler(stream.codec_context.format, layout, 48_000, size)
+        frame = av.AudioFrame.from_ndarray(sound, "flt", layout)
+        frame.sample_rate = 48_000
+        for part in [*changed.resample(frame), *changed.resample(None)]:
+            output.mux(stream.encode(part))
+        output.mux(stream.encode())
+    found = read_sound(tmp_path / name)
+    assert abs(found.duration - 0.5) < 0.05
+    middle = found.between(found.start + 0.1, found.start + 0.4) / 32768
+    assert 0.3 < np.sqrt(2 * np.mean(middle**2)) / 0.5 < 1.05  # AAC narrows the low-effects channel
+    crossings = np.count_nonzero(np.diff(np.signbit(middle)))
+    assert abs(crossings - 2 * 440 * 0.3) < 4
+
+
 def test_sound_above_the_rate_is_brought_down_as_before(tmp_path):
     from lipjax.media.resampling import resample, to_float, to_int16
 
