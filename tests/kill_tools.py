@@ -93,8 +93,9 @@ class Run:
     def kill(self) -> bool:
         """Kills the whole process group; False if it had ended by itself."""
         alive = self.process.poll() is None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        if alive:  # afterwards its number may be somebody else's
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.told = self.process.communicate()
         self._pipe.join()
         return alive and self.process.returncode == -signal.SIGKILL
@@ -103,8 +104,10 @@ class Run:
         """Waits for the end; returns the exit code."""
         try:
             self.told = self.process.communicate(timeout=seconds)
-        finally:
+        except subprocess.TimeoutExpired:
             self.kill()
+            raise
+        self._pipe.join()
         return self.process.returncode
 
     @property

@@ -296,11 +296,10 @@ def test_what_a_signal_does_to_a_run_with_data_workers(tmp_path, tiny_corpus):
     run = whole.start(workdir)
     assert run.until("step", 13)
     run.process.kill()  # alone: its worker is left behind for a moment
-    run.process.wait()
+    run.process.communicate()
     again = whole.start(workdir)
     assert again.end() == 0, again.told
     assert again.resumed >= 8
-    run.kill()
     whole.check_batches(again)
     here = contents(workdir)
     assert here["metrics.jsonl"] == whole.contents["metrics.jsonl"]
