@@ -20,7 +20,8 @@ import tensorstore as ts
 from talking import write_talk
 
 from lipjax import build
-from lipjax.data.prepare import PrepareSettings, pool, prepare
+from lipjax.data import pool
+from lipjax.data.prepare import PrepareSettings, prepare
 from lipjax.data.reading import open_corpus
 from lipjax.errors import ConfigError, CorpusError, MediaError
 from lipjax.media.arrays import load_array, load_arrays

@@ -14,9 +14,8 @@ from synthetic import make_clip, make_corpus
 
 from lipjax import cli
 from lipjax.commands import derive as command
-from lipjax.data import side
+from lipjax.data import pool, side
 from lipjax.data.derive import NAMES, Kind, derive, job
-from lipjax.data.prepare import pool
 from lipjax.data.reading import open_corpus
 from lipjax.data.views import Streams, View
 from lipjax.data.windows import Windows

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lipjax.data.prepare import pool
+from lipjax.data import pool
 from lipjax.errors import ConfigError
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from talking import write_talk
 
+from lipjax.data import pool
 from lipjax.data.derive import derive
-from lipjax.data.prepare import PrepareSettings, pool, prepare
+from lipjax.data.prepare import PrepareSettings, prepare
 from lipjax.data.prepare.place import alone
 from lipjax.data.prepare.staging import staged_facts
 from lipjax.data.reading import open_corpus

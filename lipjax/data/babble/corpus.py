@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the built-in corpus: ordinary videos of talking faces, made from a seed."""
 
-import concurrent.futures
 import dataclasses
 import json
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from lipjax.data import pool
 from lipjax.data.babble import speech, text
 from lipjax.data.babble.drawing import Painter
 from lipjax.data.babble.people import (
@@ -25,7 +23,9 @@ from lipjax.data.babble.people import (
     placements,
 )
 from lipjax.data.babble.shape import mouth_curves
-from lipjax.errors import ConfigError
+from lipjax.errors import ConfigError, CorpusError
+
+_Job = tuple[Path, Person, list[str], tuple[int, int]]
 
 
 def write_clip(
@@ -99,6 +99,7 @@ def make_babble(
 
     Raises:
         ConfigError: espeakng-loader is not installed, or a count or size is impossible.
+        CorpusError: a person could not be drawn.
     """
     if speakers < 1 or sentences_per_speaker < 1 or processes < 1:
         raise ConfigError(
@@ -110,38 +111,20 @@ def make_babble(
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
-    jobs = []
+    jobs: list[_Job] = []
     for index in range(speakers):
         person = make_person(index, seed)
         rng = np.random.default_rng([seed, index, 1])
         jobs.append((directory, person, _choose(rng, person, sentences_per_speaker, taken), size))
-    total = speakers * sentences_per_speaker
-    if processes == 1:
-        for i, job in enumerate(jobs):
-            _make_speaker(*job)
+    done, total = 0, speakers * sentences_per_speaker
+    workers = processes if processes > 1 else 0  # a single one needs no process of its own
+    for (_, person, *_), result in pool.run(jobs, _make_speaker, processes=workers):
+        if isinstance(result, pool.Failure):
+            raise CorpusError(f"babble: {person.name} {result.reason}: {result.detail}")
+        if not isinstance(result, pool.Progressed):
+            done += sentences_per_speaker
             if progress:
-                progress((i + 1) * sentences_per_speaker, total)
-        return
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    with concurrent.futures.ProcessPoolExecutor(
-        min(processes, speakers), mp_context=context, initializer=_ignore_interrupts
-    ) as pool:
-        try:
-            waiting = [pool.submit(_make_speaker, *job) for job in jobs]
-            for i, future in enumerate(concurrent.futures.as_completed(waiting)):
-                future.result()
-                if progress:
-                    progress((i + 1) * sentences_per_speaker, total)
-        except BaseException:
-            # The pool would have every speaker drawn before it lets go.
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            raise
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+                progress(done, total)
 
 
 def _choose(rng: np.random.Generator, person: Person, count: int, taken: set[str]) -> list[str]:
@@ -159,9 +142,9 @@ def _choose(rng: np.random.Generator, person: Person, count: int, taken: set[str
     )
 
 
-def _make_speaker(
-    directory: Path, person: Person, sentences: list[str], size: tuple[int, int]
-) -> None:
+def _make_speaker(job: _Job, beat: pool.Beat) -> None:
+    """Draws all videos of one person; a sign of life after each."""
+    directory, person, sentences, size = job
     folder = directory / person.name
     folder.mkdir(exist_ok=True)
     painter = make_painter(person, size)
@@ -172,3 +155,4 @@ def _make_speaker(
         write_clip(
             folder, f"{person.name}_{i:03d}", person, performance, size=size, painter=painter
         )
+        beat(len(performance.motion))

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lipjax.data import side
+from lipjax.data import pool, side
 from lipjax.data.derive.kinds import NAMES, Kind
-from lipjax.data.prepare import pool
 from lipjax.data.prepare.progress import clock
 from lipjax.data.reading import ClipSequence, Corpus, open_corpus
 from lipjax.data.records import RecordWriter, serialize

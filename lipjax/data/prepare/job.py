@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lipjax.data import corpora, splits
+from lipjax.data import corpora, pool, splits
 from lipjax.data.corpora import Scan, Source
-from lipjax.data.prepare import clips, finish, pool
+from lipjax.data.prepare import clips, finish
 from lipjax.data.prepare import facts as facts_of
 from lipjax.data.prepare.place import alone, check_place, write_whole
 from lipjax.data.prepare.progress import Progress

@@ -144,8 +144,8 @@ class _Worker:
             code = self._process.exitcode
             if not self._ready:
                 raise ConfigError(
-                    f"worker processes cannot start (exit code {code}); in a script, call prepare "
-                    "below `if __name__ == '__main__':`, or use processes=0"
+                    f"worker processes cannot start (exit code {code}); in a script, put "
+                    "the call below `if __name__ == '__main__':`"
                 ) from None
             self.restart()
             return task, Failure("crashed", f"the worker process ended with exit code {code}")
