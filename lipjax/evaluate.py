@@ -1,39 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate: whole clips from one picture and the sound, beside the rows that keep it honest.
 
-A system is known here by one function only; see `Speak`. Every row goes through the same path:
-crops against crops, and lips read off the crop inside one fixed frame of the clip.
+A system is known here by one function only; see `lipjax.evaluation.making.Speak`. Every row goes
+through the same path: crops against crops, and lips read off the crop inside one fixed frame of
+the clip.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
+from lipjax.data.checked import MAX_BAD_FRACTION, CheckedClips
 from lipjax.data.reading import Corpus
-from lipjax.data.schema import MISSING, Clip
-from lipjax.data.views import resize
 from lipjax.errors import ConfigError, CorpusError
 from lipjax.evaluation import rows, scoring
-from lipjax.evaluation.linear import LinearPredictor, fit_on
+from lipjax.evaluation.linear import fit_on
+from lipjax.evaluation.making import Speak, example_of, jobs_of
 from lipjax.evaluation.readers import choose_reader
-from lipjax.media.audio import Sound
-from lipjax.media.compose import paste_mouth
 from lipjax.metrics import quoting, table
-from lipjax.metrics.landmarks import mouth_width, opening
-from lipjax.metrics.results import Evaluation, Example
-from lipjax.metrics.stage import Reader, rescaled, stage_of
-
-Speak = Callable[[Clip, UInt8[np.ndarray, "S S 3"], Clip], UInt8[np.ndarray, "T S S 3"] | None]
-"""speak(clip, identity, sound) -> the clip's frames, made from one picture and one sound.
-
-`sound` is the clip whose sound is to be spoken, with the frames of `clip`: `clip` itself, or a
-copy of it with another clip's sound or with silence. None leaves the row out.
-"""
+from lipjax.metrics.results import Evaluation
+from lipjax.metrics.stage import Reader
 
 _COMPARED = (
     (rows.MODEL, rows.MODEL_WRONG),
@@ -59,6 +50,7 @@ def evaluate(
     reader: Reader | None = None,
     examples: int = 3,
     as_released: bool = False,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
     log: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Measures a system on a split, beside ground truth, still mouths and a linear predictor.
@@ -79,29 +71,39 @@ def evaluate(
         reader: finds lips on crops; chosen by trial on the train split if not given.
         examples: clips that are kept for pictures and videos.
         as_released: also score by the definitions of the authors' 2018 code, in a second table.
+        max_bad_fraction: share of a split's clips that may turn out to be unusable; they are
+            left out and counted.
         log: gets progress lines.
 
     Returns:
         All tables.
 
     Raises:
-        CorpusError: no such split, or no clip in it with landmarks.
+        CorpusError: no such split, no clip in it with landmarks, or too many clips that cannot
+            be used.
         ConfigError: `speak` makes crops of another size or length.
     """
     began, log = time.monotonic(), log or (lambda line: None)
-    index, clips = corpus.index(split), corpus.clips(split)
-    chosen = spread(list(index.speaker), max_clips)
-    size = size or clips[chosen[0]].mouth_size
+    checked = partial(CheckedClips, corpus, max_bad_fraction=max_bad_fraction, log=log)
+    clips = checked(split)
+    chosen = spread(list(clips.index.speaker), max_clips)
+    if size is None:
+        readable = clips.first(chosen)
+        if readable is None:
+            raise CorpusError(f"{corpus.directory}: no clip of {split!r} can be used")
+        size = readable.mouth_size
+    learnt = "train" if "train" in corpus.splits else corpus.splits[0]
+    known = clips if learnt == split else checked(learnt)
     reading: dict[str, Any] = {"name": "given by the caller"}
     if reader is None:
-        reader, reading = choose_reader(corpus, size)
+        reader, reading = choose_reader(known, size)
     log(f"lips are read by {reading['name']}")
-    predictor = fit_on(corpus) if "train" in corpus.splits else None
+    predictor = fit_on(known) if learnt == "train" else None
     workers = processes if processes is not None else os.cpu_count() or 1
     workers = workers if len(chosen) > 2 else 1
     done, kept, opened, closed, quoted = [], [], [], [], []
     for job in scoring.measured(
-        reader, _jobs(speak, corpus, split, chosen, size, predictor), processes=workers
+        reader, jobs_of(speak, clips, chosen, size, predictor), processes=workers
     ):
         done.append(scoring.score(job))
         opened.append(scoring.openings(job))
@@ -109,19 +111,26 @@ def evaluate(
         if as_released:
             quoted.append(scoring.score_as_released(job))
         if len(kept) < examples:
-            position = int(np.flatnonzero(index.id == job.id)[0])
-            kept.append(_example(clips[position], job))
+            position = int(np.flatnonzero(clips.index.id == job.id)[0])
+            example = clips.use(position, partial(example_of, job=job))
+            kept += [] if example is None else [example]
         left = (time.monotonic() - began) / len(done) * (len(chosen) - len(done))
         log(f"evaluated {len(done)} of {len(chosen)} clips, {left:.0f} s left")
+    bad = sum(number in clips.bad for number in chosen)
     if not done:
-        raise CorpusError(f"{corpus.directory}: no clip of {split!r} has landmarks to compare")
+        raise CorpusError(
+            f"{corpus.directory}: no clip of {split!r} has landmarks to compare "
+            f"({bad} of {len(chosen)} cannot be used)"
+        )
     present = [row for row in rows.ROWS if any(row in scores.rows for scores in done)]
     evaluation = Evaluation(
         facts={
             "corpus": corpus.directory.name,
             "split": split,
             "clips": len(done),
-            "clips_without_landmarks": len(chosen) - len(done),
+            "clips_without_landmarks": len(chosen) - len(done) - bad,
+            "clips_left_out": clips.left_out,
+            "clips_left_out_of_fits": {} if known is clips else known.left_out,
             "frames": sum(scores.frames for scores in done),
             "speech_frames": sum(scores.speech_frames for scores in done),
             "speakers": sorted({scores.speaker for scores in done}),
@@ -162,90 +171,3 @@ def spread(speakers: Sequence[str], count: int | None) -> list[int]:
         queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)
     ]
     return sorted(order[:count])
-
-
-def _jobs(
-    speak: Speak | None,
-    corpus: Corpus,
-    split: str,
-    chosen: Sequence[int],
-    size: int,
-    predictor: LinearPredictor | None,
-) -> Iterator[scoring.Job]:
-    """Makes the rows of each clip that has landmarks."""
-    clips, index = corpus.clips(split), corpus.index(split)
-    for number in chosen:
-        clip = clips[number]
-        if np.sum(clip.landmark_status != MISSING) < 3:
-            continue
-        lender = rows.partner(index, number)
-        other = clips[lender] if lender is not None else None
-        yield _job(speak, clip, other, size, predictor)
-
-
-def _job(
-    speak: Speak | None,
-    clip: Clip,
-    other: Clip | None,
-    size: int,
-    predictor: LinearPredictor | None,
-) -> scoring.Job:
-    """Makes the rows of one clip; `other` lends picture, wrong sound and mismatched mouth."""
-    frames, truth = clip.num_frames, resize(clip.mouth, size)
-    scored = clip.landmark_status != MISSING
-    identity, given = rows.identity_of(clip, other, size)
-    if given is not None:
-        scored[given] = False
-    sounds = {rows.MODEL: clip, scoring.SILENT: rows.without_sound(clip)}
-    mouths = {
-        rows.TRUTH: truth,
-        rows.TRUTH_AGAIN: rows.degraded(truth),
-        rows.STILL: rows.held(identity, frames),
-    }
-    points = {} if predictor is None else {rows.LINEAR: predictor(clip, size)}
-    if given is None and predictor is not None and other is not None:
-        points[rows.LINEAR_ON_PICTURE] = rows.on_mean_mouth(
-            points[rows.LINEAR], rows.mean_mouth_of(other, size, frames), scored
-        )
-    if other is not None:
-        mouths[rows.MISMATCHED] = rows.of_length(resize(other.mouth, size), frames)
-        sounds[rows.MODEL_WRONG] = rows.with_sound_of(clip, other)
-        if predictor is not None:
-            points[rows.LINEAR_WRONG] = predictor(sounds[rows.MODEL_WRONG], size)
-    for row, sound in sounds.items() if speak is not None else ():
-        made = speak(clip, identity, sound)
-        if made is None:
-            continue
-        made = np.asarray(made)
-        if made.shape != truth.shape or made.dtype != np.uint8:
-            raise ConfigError(
-                f"clip {clip.id}: the system made {made.dtype} {made.shape}, "
-                f"evaluation needs uint8 {truth.shape}"
-            )
-        mouths[row] = made
-    return scoring.Job(
-        id=clip.id,
-        speaker=clip.speaker,
-        fps=clip.fps,
-        spans=clip.spans,
-        stage=stage_of(clip, size),
-        opening=opening(clip.mouth_landmarks()) / mouth_width(clip.mouth_landmarks()),
-        scored=scored,
-        speech=rows.speech_frames(clip),
-        mouths=mouths,
-        points=points,
-    )
-
-
-def _example(clip: Clip, job: scoring.Job) -> Example:
-    """Keeps a clip's crops, and puts the model's mouth back into its real frames."""
-    pasted = None
-    if rows.MODEL in job.mouths:
-        transforms = rescaled(clip.mouth_from_frames(), clip.mouth_size, job.stage.size)
-        pairs = zip(job.mouths[rows.MODEL], transforms, strict=True)
-        pasted = np.stack(
-            [paste_mouth(clip.frame(t), mouth, m) for t, (mouth, m) in enumerate(pairs)]
-        )
-    sound = Sound(clip.sound, clip.sound_rate, clip.sound_start)
-    mouths = {row: crops for row, crops in job.mouths.items() if row != scoring.SILENT}
-    return Example(clip.id, clip.fps, sound, mouths, pasted)

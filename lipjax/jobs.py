@@ -9,11 +9,13 @@ import jax
 import numpy as np
 
 from lipjax import build
+from lipjax.data.checked import MAX_BAD_FRACTION
 from lipjax.data.reading import open_corpus
 from lipjax.data.schema import Clip
 from lipjax.data.views import clip_log_mel, cut_log_mel
 from lipjax.errors import ConfigError
-from lipjax.evaluate import Speak, evaluate
+from lipjax.evaluate import evaluate
+from lipjax.evaluation.making import Speak
 from lipjax.media.image import to_pixels
 from lipjax.metrics.results import Evaluation
 from lipjax.report import write_report
@@ -106,6 +108,7 @@ def evaluate_workdir(
     clips: int | None = None,
     out: Path | None = None,
     as_released: bool = False,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
     show: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Evaluation:
     """Evaluates a trained workdir and writes table, JSON, report page and videos.
@@ -117,6 +120,7 @@ def evaluate_workdir(
         clips: at most this many clips, spread over the speakers.
         out: folder of the report; WORKDIR/eval/SPLIT if not given.
         as_released: also score by the definitions of the authors' 2018 code.
+        max_bad_fraction: share of a split's clips that may turn out to be unusable.
         show: prints a line.
 
     Raises:
@@ -136,6 +140,7 @@ def evaluate_workdir(
         size=speaker.needs.mouth_size,
         max_clips=clips,
         as_released=as_released,
+        max_bad_fraction=max_bad_fraction,
         log=show,
     )
     show(evaluation.text())

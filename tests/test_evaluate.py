@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation of systems whose scores are known beforehand."""
 
+import dataclasses
 import json
 import math
 
@@ -9,6 +10,9 @@ import pytest
 from synthetic import make_clip
 
 from lipjax import report
+from lipjax.data.checked import CheckedClips
+from lipjax.data.prepare.pack import CorpusWriter
+from lipjax.data.reading import open_corpus
 from lipjax.data.views import resize
 from lipjax.errors import ConfigError, CorpusError
 from lipjax.evaluate import evaluate, spread
@@ -215,7 +219,7 @@ def test_several_processes_agree_with_one(tiny_corpus):
                 points={},
             )
 
-    reader, _ = readers.choose_reader(tiny_corpus, 32)
+    reader, _ = readers.choose_reader(CheckedClips(tiny_corpus, "train"), 32)
     alone = list(scoring.measured(reader, jobs(), processes=1))
     together = list(scoring.measured(reader, jobs(), processes=2))
     for a, b in zip(alone, together, strict=True):
@@ -225,7 +229,7 @@ def test_several_processes_agree_with_one(tiny_corpus):
 
 def test_reader_that_fails_is_replaced(tiny_corpus):
     """dlib cannot read lips on schematic faces; the regression from pixels can."""
-    reader, facts = readers.choose_reader(tiny_corpus, 32)
+    reader, facts = readers.choose_reader(CheckedClips(tiny_corpus, "train"), 32)
     assert isinstance(reader, readers.PixelReader) and "ridge" in facts["name"]
     trial = readers.try_reader(reader, [tiny_corpus.clips("test")[0]], 32)
     assert trial.r > 0.9 and trial.usable
@@ -291,3 +295,46 @@ def test_closures_are_calibrated_on_the_truth():
 def test_json_of_odd_values():
     value = {"a": np.float32("nan"), "b": (np.int64(3), float("inf")), "c": [None, "x"]}
     assert json.loads(table.to_json(value)) == {"a": None, "b": [3, None], "c": [None, "x"]}
+
+
+def test_a_damaged_clip_is_left_out_of_evaluation_and_told(tmp_path):
+    """Of each split the same clip is damaged; the rest is measured as if it had never been."""
+    whole, damaged, less = (tmp_path / name for name in ("whole", "damaged", "less"))
+    for directory in (whole, damaged, less):
+        directory.mkdir()
+        writer = CorpusWriter(directory)
+        for split, number in ((s, n) for s in ("train", "test") for n in range(5)):
+            clip = make_clip(f"{split}{number}", speaker="s", frames=30, seed=number)
+            if number == 1 and directory == less:
+                continue
+            if number == 1 and directory == damaged:
+                landmarks = np.full_like(clip.landmarks, np.nan)
+                clip = dataclasses.replace(clip, landmarks=landmarks)
+            writer.add(split, clip)
+        writer.close({"settings": {"fps": 25.0, "mouth_size": 32, "margin": 1.5}})
+    lines = []
+    found = {
+        directory.name: evaluate(
+            perfect,
+            open_corpus(directory),
+            "test",
+            processes=1,
+            reader=read_by_darkness,
+            out_dir=directory,
+            log=lines.append,
+        )
+        for directory in (damaged, less, whole)
+    }
+    facts = found["damaged"].facts
+    assert facts["clips"] == 4 and facts["clips_without_landmarks"] == 0
+    assert facts["clips_left_out"] == facts["clips_left_out_of_fits"] == {"not_finite": 1}
+    assert sum(line.startswith("left out: clip t") for line in lines) == 2
+    assert "1 clip left out (1 not_finite)" in found["damaged"].text()
+    assert found["whole"].facts["clips"] == 5 and "left out" not in found["whole"].text()
+    for row in (rows.STILL, rows.MISMATCHED, rows.MODEL, rows.MODEL_WRONG):
+        damaged_row, less_row = (repr(found[n].table[row]) for n in ("damaged", "less"))
+        assert damaged_row == less_row != repr(found["whole"].table[row])
+    # A fit that lacks a clip is not kept for a corpus that is mended later.
+    assert not list(damaged.glob("fits/*")) and list(less.glob("fits/*"))
+    with pytest.raises(CorpusError, match=r"1 of 5 clips cannot be used.*--max-bad-fraction 0"):
+        evaluate(None, open_corpus(damaged), "test", processes=1, max_bad_fraction=0.0)

@@ -173,19 +173,21 @@ def test_clips_that_cannot_be_measured_are_told_and_counted(tiny_corpus):
     description = {"family": "x", "mouth_size": 32, "log_mel": log_mel, "fps": 25.0}
     told = []
 
-    def run(*broken):
+    def run(*broken, **limit):
         family = Counting(*broken)
-        return job.evaluate(family, description, tiny_corpus, "train", show=told.append)
+        return job.evaluate(family, description, tiny_corpus, "train", show=told.append, **limit)
 
     made = run("s1-a", "s1-c")
-    assert made.facts["clips"] == 4 and made.facts["clips_left_out"] == 2
+    assert made.facts["clips"] == 4 and made.facts["clips_left_out"] == {"unreadable": 2}
     assert [line for line in told if "s1-" in line] == [
-        "left out: clip s1-a has none",
-        "left out: clip s1-c has none",
+        "left out: clip s1-a: unreadable: clip s1-a has none",
+        "left out: clip s1-c: unreadable: clip s1-c has none",
     ]
-    assert "4 clips, 140 frames, 2 clips left out" in made.about()
+    assert "4 clips, 140 frames, 2 clips left out (2 unreadable)" in made.about()
     assert {clip.id for clip in made.clips} == {"s1-b", "s2-a", "s2-b", "s2-c"}
     with pytest.raises(CorpusError, match="no clip of 'train' can be measured"):
+        run(*tiny_corpus.index("train").id, max_bad_fraction=1.0)
+    with pytest.raises(CorpusError, match="4 of 6 clips cannot be used .*3 are allowed"):
         run(*tiny_corpus.index("train").id)
 
 

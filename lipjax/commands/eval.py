@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from lipjax.commands.parser import count, existing
+from lipjax.commands.parser import count, existing, share
 
 
 def add(commands) -> None:
@@ -37,6 +37,14 @@ def add(commands) -> None:
         help="a second table, by the definitions of the authors' 2018 code beside the paper's "
         "numbers: for quoting the paper only",
     )
+    p.add_argument(
+        "--max-bad-fraction",
+        type=share,
+        default=0.05,
+        metavar="SHARE",
+        help="share of a split's clips that may turn out to be damaged; they are left out and "
+        "counted (default: %(default)s; a few always may unless it is 0)",
+    )
     p.set_defaults(run=_run)
 
 
@@ -50,5 +58,6 @@ def _run(args: argparse.Namespace) -> int:
         clips=args.clips,
         out=args.out,
         as_released=args.as_released,
+        max_bad_fraction=args.max_bad_fraction,
     )
     return 0

@@ -96,12 +96,7 @@ class Anchors:
             CorpusError: it cannot be read.
         """
         views = self.clips[clip]
-        if (views.clip.id, views.num_frames) != (self.ids[clip], self.frames[clip]):
-            raise faults.ClipFault(
-                faults.INCONSISTENT,
-                f"the index tells of {self.ids[clip]} with {self.frames[clip]} frames, the record "
-                f"is {views.clip.id} with {views.num_frames}",
-            )
+        faults.check_index(views.clip, self.ids[clip], int(self.frames[clip]))
         return views
 
     def other_clip(self, clip: int, rng: np.random.Generator) -> int:

@@ -4,7 +4,7 @@
 import collections
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,15 @@ _FEW = 3  # clips that any limit above 0 allows, however small the corpus
 _CAUSE = 300  # characters of a cause that are kept
 _NAMED = 3  # clips that an error names
 _TOLD = 200  # clips that the log names
+
+
+def told(left_out: Mapping[str, int]) -> str:
+    """Returns ", 2 clips left out (2 unreadable)" of counts by kind; nothing without any."""
+    if not left_out:
+        return ""
+    clips = sum(left_out.values())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+    return f", {clips} clip{'s' if clips > 1 else ''} left out ({kinds})"
 
 
 class ClipFault(CorpusError):
@@ -81,6 +90,17 @@ def check_clip(clip: Clip) -> None:
         raise ClipFault(NOT_FINITE, f"clip {clip.id}: fps is {clip.fps}")
 
 
+def check_index(clip: Clip, name: str, frames: int) -> None:
+    """Checks that a clip is the one that the index tells of.
+
+    Raises:
+        ClipFault: it is not.
+    """
+    if (clip.id, clip.num_frames) != (name, frames):
+        told = f"the index tells of {name} with {frames} frames, the record is"
+        raise ClipFault(INCONSISTENT, f"{told} {clip.id} with {clip.num_frames}")
+
+
 def check_sound(clip: Clip) -> None:
     """Checks that the clock and the level of a clip's sound are numbers; silence is -inf dB.
 
@@ -108,10 +128,18 @@ class Tally:
         ids: of each corpus's clips.
         limit: share of a corpus's clips that may be unusable, 0 .. 1; 0 allows none, anything
             above allows a few.
+        setting: what the user calls the limit.
     """
 
-    def __init__(self, names: Sequence[str], ids: Sequence[np.ndarray], limit: float):
+    def __init__(
+        self,
+        names: Sequence[str],
+        ids: Sequence[np.ndarray],
+        limit: float,
+        setting: str = "data.max_bad_fraction",
+    ):
         self._names, self._ids, self._limit = tuple(names), tuple(ids), limit
+        self._setting = setting
         self._found: dict[tuple[int, int, str], str] = {}
         self._lock = threading.Lock()
 
@@ -170,6 +198,6 @@ class Tally:
         )
         raise CorpusError(
             f"{self._names[corpus]}: {len(bad)} of {total} clips cannot be used ({kinds}), "
-            f"{allowed} are allowed (data.max_bad_fraction {self._limit:g}). The first: {first}. "
-            "Prepare (or derive) the corpus again, or raise data.max_bad_fraction"
+            f"{allowed} are allowed ({self._setting} {self._limit:g}). The first: {first}. "
+            f"Prepare (or derive) the corpus again, or raise {self._setting}"
         )

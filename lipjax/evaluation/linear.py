@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
+from lipjax.data.checked import CheckedClips
 from lipjax.data.reading import Corpus
 from lipjax.data.schema import MEASURED, Clip
 from lipjax.errors import CorpusError
@@ -162,46 +163,54 @@ class _Moments:
         return np.linalg.solve(self._xx + penalty * np.eye(len(self._xx)), self._xy)
 
 
-def fit_on(
-    corpus: Corpus, *, split: str = "train", max_seconds: float = MAX_SECONDS
-) -> LinearPredictor:
-    """Fits on at most ten minutes of a corpus, clips spread over all of it, and caches the fit.
+def fit_on(clips: CheckedClips, *, max_seconds: float = MAX_SECONDS) -> LinearPredictor:
+    """Fits on at most ten minutes of a split, clips spread over all of it, and caches the fit.
 
     Args:
-        corpus: prepared corpus; the fit is kept in its folder `fits/` if that can be written.
-        split: to fit on.
+        clips: of the split; the fit is kept in the corpus's folder `fits/` if that can be
+            written and all clips could be used.
         max_seconds: of video to use.
 
     Returns:
         The predictor; the same for the same corpus, whether cached or not.
+
+    Raises:
+        CorpusError: too many clips cannot be used, or none has landmarks.
     """
-    chosen, seconds = sample(corpus, split, max_seconds)
-    index = corpus.index(split)
+    corpus, split, index = clips.corpus, clips.split, clips.index
+    chosen, seconds = sample(clips, max_seconds)
     names = [[str(index.id[i]), int(index.frames[i])] for i in chosen]
     key = json.dumps([_VERSION, dataclasses.asdict(SETTINGS), REACH, split, names, corpus.settings])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = corpus.directory / "fits" / f"linear-{digest}.npz"
     if path.is_file():
         return LinearPredictor.load(path, seconds)
-    clips = corpus.clips(split)
-    features, targets = [], []
+    features, targets, speakers = [], [], []
     for i in chosen:
-        clip = clips[i]
+        clip = clips.get(i)
+        if clip is None:
+            seconds -= float(index.frames[i]) / _fps(corpus)
+            continue
         features.append(sound_features(clip))
         targets.append(mouth_targets(clip))
-    predictor = fit(features, targets, [str(index.speaker[i]) for i in chosen], seconds=seconds)
-    save_arrays(path, **predictor.arrays())
+        speakers.append(clip.speaker)
+    predictor = fit(features, targets, speakers, seconds=seconds)
+    if len(features) == len(chosen):  # else it is not what the file's name says
+        save_arrays(path, **predictor.arrays())
     return predictor
 
 
-def sample(corpus: Corpus, split: str, max_seconds: float) -> tuple[list[int], float]:
+def _fps(corpus: Corpus) -> float:
+    return float(corpus.settings.get("fps", 25.0))
+
+
+def sample(clips: CheckedClips, max_seconds: float) -> tuple[list[int], float]:
     """Draws clips of a split, always the same ones, until they last `max_seconds`.
 
     Returns:
         Numbers of the clips and the seconds of video they hold.
     """
-    frames = corpus.index(split).frames
-    fps = float(corpus.settings.get("fps", 25.0))
+    frames, fps = clips.index.frames, _fps(clips.corpus)
     chosen, total = [], 0
     for i in np.random.default_rng(0).permutation(len(frames)):
         if chosen and (total + frames[i]) / fps > max_seconds:

@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float, Float32, UInt8
 
-from lipjax.data.reading import Corpus
+from lipjax.data.checked import CheckedClips
 from lipjax.data.schema import MEASURED, Clip
 from lipjax.data.views import resize
 from lipjax.errors import ConfigError, CorpusError
@@ -125,23 +125,24 @@ def try_reader(reader: Reader, clips: list[Clip], size: int) -> Trial:
     return Trial(float(np.mean(distances)), r, float(np.mean(stills)))
 
 
-def choose_reader(corpus: Corpus, size: int) -> tuple[Reader, dict[str, object]]:
+def choose_reader(clips: CheckedClips, size: int) -> tuple[Reader, dict[str, object]]:
     """Chooses the reader for a corpus by trying it on clips of the train split.
 
     Args:
-        corpus: prepared corpus.
+        clips: of the train split, or of whichever there is.
         size: side of the crops that will be read, in pixels.
 
     Returns:
         The reader, and what the report says of it: name and `Trial`.
 
     Raises:
-        CorpusError: the corpus has no landmarks.
+        CorpusError: the corpus has no landmarks, or too many clips cannot be used.
     """
-    split = "train" if "train" in corpus.splits else corpus.splits[0]
-    clips, speakers = corpus.clips(split), corpus.index(split).speaker
-    tried = np.unique(np.linspace(0, len(clips) - 1, _TRIAL_CLIPS).astype(int))
-    trial_clips = [clips[int(i)] for i in tried]
+    speakers = clips.index.speaker
+    tried = _usable(clips)
+    trial_clips = list(tried.values())
+    if not tried:
+        raise CorpusError(f"{clips.corpus.directory}: no clip of {clips.split!r} can be used")
     why = "dlib is not installed"
     try:
         trial = try_reader(read_with_dlib, trial_clips, size)
@@ -152,11 +153,22 @@ def choose_reader(corpus: Corpus, size: int) -> tuple[Reader, dict[str, object]]
         logging.info("dlib cannot read lips here: %s", error)
     # The reader that is reported has not seen the trial's speakers (or, if there are no others,
     # its clips); the one that is used has.
-    same = np.flatnonzero(np.isin(speakers, speakers[tried]))
-    hidden = tried if len(same) == len(clips) else same
-    trial = try_reader(PixelReader(_fitted(corpus, split, hidden.tolist())), trial_clips, size)
-    name = f"ridge regression from gradients, fitted on {split} ({why})"
-    return PixelReader(_fitted(corpus, split, [])), {"name": name, **_facts(trial)}
+    same = np.flatnonzero(np.isin(speakers, speakers[list(tried)])).tolist()
+    hidden = list(tried) if len(same) == len(clips) else same
+    trial = try_reader(PixelReader(_fitted(clips, hidden)), trial_clips, size)
+    name = f"ridge regression from gradients, fitted on {clips.split} ({why})"
+    return PixelReader(_fitted(clips, [])), {"name": name, **_facts(trial)}
+
+
+def _usable(clips: CheckedClips) -> dict[int, Clip]:
+    """A few clips spread over the split, and behind each that cannot be used the next one."""
+    found: dict[int, Clip] = {}
+    for place in np.unique(np.linspace(0, len(clips) - 1, _TRIAL_CLIPS).astype(int)).tolist():
+        for number in range(place, len(clips)):
+            if number not in found and (clip := clips.get(number)) is not None:
+                found[number] = clip
+                break
+    return found
 
 
 def _facts(trial: Trial) -> dict[str, float]:
@@ -167,11 +179,11 @@ def _facts(trial: Trial) -> dict[str, float]:
     }
 
 
-def _fitted(corpus: Corpus, split: str, leave_out: list[int]) -> LinearPredictor:
+def _fitted(clips: CheckedClips, leave_out: list[int]) -> LinearPredictor:
     """Fits the regression on real crops and on degraded copies of them, and caches it."""
-    chosen, seconds = sample(corpus, split, _FIT_SECONDS)
+    corpus, split, index = clips.corpus, clips.split, clips.index
+    chosen, seconds = sample(clips, _FIT_SECONDS)
     chosen = [i for i in chosen if i not in set(leave_out)] or chosen
-    index = corpus.index(split)
     key = [
         _VERSION,
         split,
@@ -185,15 +197,17 @@ def _fitted(corpus: Corpus, split: str, leave_out: list[int]) -> LinearPredictor
     path = corpus.directory / "fits" / f"reader-{digest}.npz"
     if path.is_file():
         return LinearPredictor.load(path, seconds)
-    clips = corpus.clips(split)
-    features, targets = [], []
+    features, targets, speakers = [], [], []
     for i in chosen:
-        clip = clips[i]
+        clip = clips.get(i)
+        if clip is None:
+            continue
         mouths, points = clip.mouth[::2], mouth_targets(clip)[::2]
         # Generated mouths are softer than real ones; the reader should not mind.
         features.append(np.concatenate([pixel_features(mouths), pixel_features(degraded(mouths))]))
         targets.append(np.concatenate([points, points]))
-    speakers = [str(index.speaker[i]) for i in chosen]
+        speakers.append(clip.speaker)
     regression = fit(features, targets, speakers, seconds=seconds)
-    save_arrays(path, **regression.arrays())
+    if len(features) == len(chosen):  # else it is not what the file's name says
+        save_arrays(path, **regression.arrays())
     return regression

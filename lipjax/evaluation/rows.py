@@ -130,23 +130,24 @@ def on_mean_mouth(
     return moved
 
 
-def partner(index: ClipIndex, clip: int) -> int | None:
-    """The clip that lends its sound, mouth and picture: same speaker, another sentence.
+def partners(index: ClipIndex, clip: int) -> list[int]:
+    """The clips that may lend sound, mouth and picture: same speaker, another sentence.
 
     Args:
         index: of the split.
         clip: number of a clip.
 
     Returns:
-        The next clip, cyclically, of the same speaker that says something else; failing that of
-        the same speaker; failing that the next that says something else; None if there is none.
+        All other clips, the best first: of the same speaker and saying something else; of the
+        same speaker; saying something else; the rest. In each group the next one, cyclically,
+        comes first.
     """
     others = [(clip + step) % len(index) for step in range(1, len(index))]
     speaker, sentence = index.speaker[clip], index.sentence[clip]
     same = [i for i in others if speaker and index.speaker[i] == speaker]
     new = [i for i in others if not sentence or index.sentence[i] != sentence]
-    choices = [i for i in same if i in new] or same or new or others
-    return choices[0] if choices else None
+    best = [i for i in same if i in new]
+    return list(dict.fromkeys([*best, *same, *new, *others]))
 
 
 def identity_of(
@@ -156,7 +157,7 @@ def identity_of(
 
     Args:
         clip: to be made.
-        other: its `partner`; counts only if the speaker is known to be the same.
+        other: its partner; counts only if the speaker is known to be the same.
         size: side of the picture in pixels.
 
     Returns:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lipjax import build
+from lipjax.data.checked import CheckedClips
 from lipjax.data.reading import Corpus, open_corpus
 from lipjax.data.schema import MISSING, Clip
 from lipjax.data.views import resize
@@ -65,17 +66,18 @@ def rows_figure(
     if corpus is None:
         corpus = Path(build.load_description(Path(workdirs[0]))["corpora"][0])
     opened = open_corpus(corpus)
-    index, stored = opened.index(split), opened.clips(split)
+    stored = CheckedClips(opened, split, log=show)
     if clips < 1 or frames < 1:
         raise ConfigError(f"a figure needs clips and frames, at least 1 (got {clips}, {frames})")
     blocks = []
-    for number in spread(list(index.speaker), clips):
-        clip = stored[number]
+    for number in spread(list(stored.index.speaker), clips):
+        clip = stored.get(number)
+        if clip is None:
+            continue
         if np.all(clip.landmark_status == MISSING):
             show(f"{clip.id} has no landmarks and is left out")
             continue
-        lender = rows.partner(index, number)
-        other = stored[lender] if lender is not None else None
+        other = stored.first(rows.partners(stored.index, number))
         blocks.append(_block(models, clip, other, frames))
     if not blocks:
         raise CorpusError(f"{opened.directory}: no clip of {split!r} has landmarks")

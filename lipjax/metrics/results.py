@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lipjax.data.faults import told
 from lipjax.media.audio import Sound
 from lipjax.metrics import quoting, table
 from lipjax.metrics.intervals import Interval
@@ -67,7 +68,8 @@ class Evaluation:
     def text(self) -> str:
         """The tables for a console."""
         lines = [
-            f"{self.facts['clips']} clips, {self.facts['frames']} frames; "
+            f"{self.facts['clips']} clips, {self.facts['frames']} frames"
+            f"{told(self.facts.get('clips_left_out', {}))}; "
             "± is half the 95 % interval, bootstrap by clip"
         ]
         for frames, name in table.FRAMES.items():

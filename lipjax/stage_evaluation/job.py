@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lipjax import build
+from lipjax.data.checked import MAX_BAD_FRACTION, CheckedClips
 from lipjax.data.reading import Corpus, open_corpus
+from lipjax.data.schema import Clip
 from lipjax.data.views import ClipViews, Streams
 from lipjax.errors import ConfigError, CorpusError
 from lipjax.evaluate import spread
@@ -38,6 +40,7 @@ def evaluate_stage(
     corpus: Path | None = None,
     clips: int | None = None,
     out: Path | None = None,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
     show: Show = lambda line: print(line, flush=True),
 ) -> StageEvaluation:
     """Evaluates the workdir of an earlier stage and writes table, JSON and report page.
@@ -48,6 +51,7 @@ def evaluate_stage(
         corpus: another corpus than the one trained on.
         clips: at most this many clips, spread over the speakers.
         out: folder of the report; WORKDIR/eval/SPLIT if not given.
+        max_bad_fraction: share of the split's clips that may turn out to be unusable.
         show: prints a line.
 
     Returns:
@@ -65,7 +69,15 @@ def evaluate_stage(
         raise ConfigError(f"{workdir}: a model of family {description['family']!r} is no stage")
     opened = open_corpus(Path(description["corpora"][0]) if corpus is None else corpus)
     family = FAMILIES[description["family"]](description, load_params(workdir))
-    evaluation = evaluate(family, description, opened, split, max_clips=clips, show=show)
+    evaluation = evaluate(
+        family,
+        description,
+        opened,
+        split,
+        max_clips=clips,
+        max_bad_fraction=max_bad_fraction,
+        show=show,
+    )
     evaluation.save(out)
     show(evaluation.text())
     path = out / "report.html"
@@ -84,6 +96,7 @@ def evaluate(
     split: str,
     *,
     max_clips: int | None = None,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
     show: Show = lambda line: None,
 ) -> StageEvaluation:
     """Measures a network on whole clips; clips that cannot be measured are told and counted.
@@ -94,35 +107,39 @@ def evaluate(
         corpus: prepared corpus.
         split: of it.
         max_clips: at most this many clips, spread over the speakers.
+        max_bad_fraction: share of the split's clips that may turn out to be unusable.
         show: prints a line.
 
     Raises:
         CorpusError: as `evaluate_stage`.
     """
     began = time.monotonic()
-    index, clips = corpus.index(split), corpus.clips(split)
-    chosen = spread(list(index.speaker), max_clips)
+    clips = CheckedClips(corpus, split, max_bad_fraction=max_bad_fraction, log=show)
+    speakers = list(clips.index.speaker)
+    chosen = spread(speakers, max_clips)
     streams = Streams(
         description["mouth_size"], LogMel(**description["log_mel"]), description["fps"]
     )
     sides = {name: corpus.derived(name, split) for name in family.derived}
     done: list[ClipValues] = []
     drawn: list[Measured] = []
-    drawable, left_out = spread(list(index.speaker), _DRAWN), 0
-    for number in chosen:
+    drawable = spread(speakers, _DRAWN)
+
+    def measure(clip: Clip, number: int) -> tuple[ClipValues, Measured]:
         derived = {name: partial(operator.getitem, side, number) for name, side in sides.items()}
-        try:
-            clip = clips[number]
-            measured = family.measure(ClipViews(clip, streams, derived))
-        except CorpusError as error:
-            left_out += 1
-            show(f"left out: {error}")
+        measured = family.measure(ClipViews(clip, streams, derived))
+        return ClipValues(clip.id, clip.speaker, measured.count, measured.rows), measured
+
+    for number in chosen:
+        made = clips.use(number, partial(measure, number=number))
+        if made is None:
             continue
-        done.append(ClipValues(clip.id, clip.speaker, measured.count, measured.rows))
+        values, measured = made
+        done.append(values)
         if number in drawable or not drawn:
             drawn.append(measured)
-        left = (time.monotonic() - began) / len(done) * (len(chosen) - left_out - len(done))
-        show(f"evaluated {len(done) + left_out} of {len(chosen)} clips, {left:.0f} s left")
+        left = (time.monotonic() - began) / len(done) * (len(chosen) - len(clips.bad) - len(done))
+        show(f"evaluated {len(done) + len(clips.bad)} of {len(chosen)} clips, {left:.0f} s left")
     if not done:
         raise CorpusError(f"{corpus.directory}: no clip of {split!r} can be measured")
     table, differences = summarise(done, family.columns)
@@ -132,7 +149,7 @@ def evaluate(
             "corpus": corpus.directory.name,
             "split": split,
             "clips": len(done),
-            "clips_left_out": left_out,
+            "clips_left_out": clips.left_out,
             "counted": sum(clip.count for clip in done),
             "unit": family.unit,
             "speakers": sorted({clip.speaker for clip in done}),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lipjax.data.faults import told
 from lipjax.metrics import table
 from lipjax.metrics.intervals import Interval, bootstrap
 
@@ -79,7 +80,7 @@ class StageEvaluation:
     def about(self) -> str:
         """A line on what was measured."""
         facts = self.facts
-        left_out = f", {facts['clips_left_out']} clips left out" if facts["clips_left_out"] else ""
+        left_out = told(facts["clips_left_out"])
         return (
             f"{facts['family']} network on {facts['corpus']}, {facts['split']}: {facts['clips']} "
             f"clips, {facts['counted']} {facts['unit']}{left_out}"

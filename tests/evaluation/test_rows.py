@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from synthetic import face_points, make_clip
 
+from lipjax.data.checked import CheckedClips
 from lipjax.data.reading import ClipIndex
 from lipjax.data.schema import MEASURED, MISSING
 from lipjax.evaluation import linear, rows
@@ -77,10 +78,12 @@ def index_of(*members):
 
 def test_partner_is_of_the_same_speaker_and_says_something_else():
     index = index_of(("s1", "a"), ("s1", "a"), ("s2", "b"), ("s1", "b"), ("s2", "b"), ("s3", "a"))
-    assert [rows.partner(index, i) for i in range(6)] == [3, 3, 4, 0, 2, 2]
-    assert rows.partner(index_of(("s1", "a")), 0) is None
+    assert [rows.partners(index, i)[0] for i in range(6)] == [3, 3, 4, 0, 2, 2]
+    # Saying something else; the same words; another speaker's other words; the rest.
+    assert rows.partners(index, 0) == [3, 1, 2, 4, 5]
+    assert rows.partners(index_of(("s1", "a")), 0) == []
     unknown = index_of(("", ""), ("", ""), ("", ""))
-    assert [rows.partner(unknown, i) for i in range(3)] == [1, 2, 0]
+    assert [rows.partners(unknown, i)[0] for i in range(3)] == [1, 2, 0]
 
 
 def test_wrong_sound_replaces_only_the_sound():
@@ -129,7 +132,7 @@ def test_linear_predictor_recovers_a_linear_world():
 
 
 def test_linear_predictor_follows_the_sound_of_made_up_clips(tiny_corpus):
-    fitted = linear.fit_on(tiny_corpus)
+    fitted = linear.fit_on(CheckedClips(tiny_corpus, "train"))
     clips = tiny_corpus.clips("test")
     clip, other = clips[0], clips[1]
     true = landmarks.opening(clip.mouth_landmarks())
@@ -140,20 +143,20 @@ def test_linear_predictor_follows_the_sound_of_made_up_clips(tiny_corpus):
 
 
 def test_linear_predictor_is_cached_and_equal(tiny_corpus):
-    first = linear.fit_on(tiny_corpus)
+    first = linear.fit_on(CheckedClips(tiny_corpus, "train"))
     files = list((tiny_corpus.directory / "fits").glob("linear-*.npz"))
     assert len(files) == 1
     stamp = files[0].stat().st_mtime_ns
-    second = linear.fit_on(tiny_corpus)
+    second = linear.fit_on(CheckedClips(tiny_corpus, "train"))
     assert files[0].stat().st_mtime_ns == stamp
     np.testing.assert_array_equal(first.weights, second.weights)
     assert first.penalty == second.penalty
 
 
 def test_ten_minutes_at_most(tiny_corpus):
-    chosen, seconds = linear.sample(tiny_corpus, "train", 3.3)
+    chosen, seconds = linear.sample(CheckedClips(tiny_corpus, "train"), 3.3)
     assert seconds <= 3.3 and len(chosen) == len(set(chosen)) >= 2
-    assert linear.sample(tiny_corpus, "train", 3.3)[0] == chosen
+    assert linear.sample(CheckedClips(tiny_corpus, "train"), 3.3)[0] == chosen
 
 
 def test_unmeasured_frames_are_no_targets():
