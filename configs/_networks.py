@@ -31,6 +31,7 @@ def _released(config: ConfigDict) -> None:
             "decoder_kernel": (3, 3, 3),
             "final_kernel": (7, 7, 7),
             "paint_on_picture": False,
+            "remat": False,  # keep less of the forward pass: less memory, more time
             "norm": "batch",
             "audio_norm": "batch",
             "audio_context": 0,

@@ -39,7 +39,7 @@ class Generator(nn.Module):
             fusion reach, and learns to hear late.
         speech_blocks: residual blocks of the `SpeechEncoder`.
         residual_blocks, residual_kernel, decoder_widths, decoder_kernel, final_kernel,
-            paint_on_picture: see `Decoder`.
+            paint_on_picture, remat: see `Decoder`.
         norm: "batch" (as published) or "frame" (no frame knows of another, see `FrameNorm`).
         audio_norm: another norm for the audio encoder; "frame" would take the loudness out of every
             column before anything has seen it, so "none" belongs to the norm "frame".
@@ -67,6 +67,7 @@ class Generator(nn.Module):
     decoder_kernel: Sequence[int] = (3, 3, 3)
     final_kernel: Sequence[int] = (7, 7, 7)
     paint_on_picture: bool = False
+    remat: bool = False
     norm: str = "batch"
     audio_norm: str | None = None
     audio_context: int = 0
@@ -124,6 +125,7 @@ class Generator(nn.Module):
             self.decoder_kernel,
             self.final_kernel,
             self.paint_on_picture,
+            self.remat,
             **common,
             name="decoder",
         )(fused, identity, train=train)

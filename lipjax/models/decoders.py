@@ -64,6 +64,8 @@ class Decoder(nn.Module):
         final_kernel: (time, height, width) taps of the last convolution.
         paint_on_picture: the last convolution sees the picture too, and its output is added to
             it, instead of being squashed to colours; so a face does not have to be learned.
+        remat: in training keep of each residual block and transposed convolution the input alone
+            and compute the rest again on the way back: less memory, more time, the same values.
         norm, form, dtype: see `lipjax.nn.blocks`.
     """
 
@@ -74,6 +76,7 @@ class Decoder(nn.Module):
     kernel: Sequence[int] = (3, 3, 3)
     final_kernel: Sequence[int] = (7, 7, 7)
     paint_on_picture: bool = False
+    remat: bool = False
     norm: str = "batch"
     form: str = "rewritten"
     dtype: jax.typing.DTypeLike = jnp.float32
@@ -86,16 +89,17 @@ class Decoder(nn.Module):
         common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
         for number in range(self.residual_blocks):
             name = f"residual_{number + 1}"
-            x = ResidualBlock(self.residual_kernel, **common, name=name)(x, train=train)
+            x = self._applied(ResidualBlock(self.residual_kernel, **common, name=name), x, train)
         for number, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
-            x = ConvBlock(
+            block = ConvBlock(
                 width,
                 self.kernel,
                 (1, stride, stride),
                 transpose=True,
                 **common,
                 name=f"deconv_{number + 1}",
-            )(x, train=train)
+            )
+            x = self._applied(block, x, train)
         still = jnp.broadcast_to(picture[:, None], (*x.shape[:-1], 3))
         if self.paint_on_picture:
             x = jnp.concatenate([x, still.astype(x.dtype)], axis=-1)
@@ -110,3 +114,8 @@ class Decoder(nn.Module):
         # A sum, not a blend by a learned share: the share goes to the picture early, where the
         # still mouth is the better guess, and its gradient dies with it.
         return still.astype(jnp.float32) + x if self.paint_on_picture else jnp.tanh(x)
+
+    def _applied(self, block: nn.Module, x: Array, train: bool) -> Array:
+        if not (self.remat and train):
+            return block(x, train=train)
+        return nn.remat(lambda inner, x: inner(x, train=True))(block, x)

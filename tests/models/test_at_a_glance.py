@@ -217,3 +217,36 @@ def test_our_form_starts_near_the_picture_and_its_speech_vector_hears_the_contex
     play = fast_jit(lambda sound: module.apply(cut, picture, sound)[0])
     moved = np.abs(play(sound.at[:, 0].add(1.0)) - play(sound)).max(axis=(0, 2, 3, 4))
     assert moved[0] > 0
+
+
+@pytest.mark.parametrize("norm", ["batch", "frame"])
+def test_remat_keeps_less_and_changes_nothing(norm):
+    plain, variables, picture, sound, _ = _made(8, norm=norm, residual_blocks=6)
+    remat = plain.clone(remat=True)
+    target = jax.random.uniform(jax.random.key(1), (1, 8, 16, 16, 3), minval=-1)
+    assert jax.tree.structure(variables) == jax.tree.structure(
+        remat.init(jax.random.key(0), picture, sound, train=True)
+    )
+
+    def loss(params, module):
+        (video, _), changed = module.apply(
+            {**variables, "params": params}, picture, sound, train=True, mutable=["batch_stats"]
+        )
+        return jnp.mean(jnp.square(video - target)), changed
+
+    def kept(module):
+        """Bytes that the forward pass hands to the way back."""
+        back = jax.eval_shape(
+            lambda params: jax.vjp(lambda p: loss(p, module)[0], params)[1], variables["params"]
+        )
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(back))
+
+    assert kept(remat) < 0.65 * kept(plain)
+    found = [
+        fast_jit(jax.value_and_grad(functools.partial(loss, module=module), has_aux=True))(
+            variables["params"]
+        )
+        for module in (plain, remat)
+    ]
+    for one, other in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-6)
