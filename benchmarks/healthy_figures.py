@@ -88,7 +88,7 @@ def pixel_losses(axis: Any, runs: Runs) -> None:
         _line(axis, runs, run, "train/pixel", label, color)
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_title("pixel: falls to a third, then slowly")
+    axis.set_title("pixel: falls fast, then slowly")
 
 
 def held_out(axis: Any, runs: Runs) -> None:
@@ -153,8 +153,9 @@ def sound_effect(axis: Any, runs: Runs) -> None:
         steps, effect = curve(runs, run, "measured/sound_effect")
         axis.plot(steps, effect / curve(runs, run, "measured/motion")[1], "o-", color=color,
                   label=f"trained on {label}", ms=4)  # fmt: skip
-    _reference(axis, 0.1, "sound_ignored below")
+    _reference(axis, 0.1, "0.1: sound_ignored below")
     axis.set_yscale("log")
+    axis.set_ylim(0.002, 2)  # room for the legend
     axis.set_title("sound_effect / motion: the swap of the sound")
 
 
@@ -167,10 +168,12 @@ def swapped_error(axis: Any, runs: Runs) -> None:
             for name in ("l1_wrong_sound", "l1_still_picture")
         )
         axis.plot(steps, right / still, "o-", color=color, ms=4, label=f"{label}: right sound")
-        axis.plot(steps, wrong / still, "o--", color=color, ms=4, label=f"{label}: wrong sound")
+        same = " (the same line)" if run == "shuffled" else ""
+        axis.plot(steps, wrong / still, "o--", color=color, ms=4,
+                  label=f"{label}: wrong sound{same}")  # fmt: skip
     _reference(axis, 1.0, "still picture")
     axis.set_ylim(0.83, 1.42)
-    axis.set_title("l1 / l1_still_picture: the right sound helps, or does nothing")
+    axis.set_title("l1 / l1_still_picture: what the right sound gains")
 
 
 def stuck(axis: Any, runs: Runs) -> None:
@@ -180,7 +183,7 @@ def stuck(axis: Any, runs: Runs) -> None:
         column = "train/r_real_wrong_sound"
         _line(axis, runs, run, column, f"{label}: r_real_wrong_sound", color, ls="--")
     axis.set_ylim(-0.2, 1.0)
-    axis.set_title("correlation_stuck: own and wrong sound alike")
+    axis.set_title("correlation_stuck: own sound scores like a wrong one")
 
 
 def saturation(axis: Any, runs: Runs) -> None:
@@ -188,9 +191,10 @@ def saturation(axis: Any, runs: Runs) -> None:
     for run, label, color in (("grid_c", "row c", BLUE), ("saturated", "too fast", RED)):
         for column, style in (("d_real", "-"), ("d_fake", "--"), ("adversarial", ":")):
             _line(axis, runs, run, f"train/{column}", f"{label}: {column}", color, ls=style)
-    _reference(axis, 0.05, "discriminator_saturated below (both d)")
+    _reference(axis, 0.05, "0.05: limit for the mean of d_fake")
     axis.set_yscale("log")
-    axis.set_title("discriminator_saturated: d falls, adversarial climbs")
+    axis.set_ylim(1e-7, 30)  # room for the legend
+    axis.set_title("discriminator_saturated: d_fake falls, adversarial climbs")
 
 
 def heard(axis: Any, runs: Runs) -> None:
@@ -211,7 +215,7 @@ def heard(axis: Any, runs: Runs) -> None:
 def alarms(axis: Any, runs: Runs) -> None:
     """When each symptom is reported."""
     names: list[str] = []
-    for run, color in (("shuffled", RED), ("saturated", ORANGE)):
+    for run, title, color in (("shuffled", "shuffled", RED), ("saturated", "too fast", ORANGE)):
         health, begun, last = Health(SYMPTOMS), {}, 0
         for row in rows_of(runs[run]["curves"]):
             last = int(row["step"] or 0)
@@ -221,11 +225,11 @@ def alarms(axis: Any, runs: Runs) -> None:
         for name, start in begun.items():
             names.append(name)
             axis.plot([start, last], [len(names)] * 2, color=color, lw=7, solid_capstyle="butt")
-        axis.plot([], [], color=color, lw=7, label=f"{run} (none ends)")
+        axis.plot([], [], color=color, lw=7, label=f"{title} (none ends)")
     axis.set_yticks(range(1, len(names) + 1), names)
     axis.set_xlim(0, 1250)
     axis.set_ylim(0.3, len(names) + 1.7)
-    axis.set_title("what the console reports, and from when on")
+    axis.set_title("what is reported, and from when on")
 
 
 FIGURES = {

@@ -86,7 +86,7 @@ def chips(topology: str) -> int:
 
 
 def measure(rows: list[dict[str, Any]], *, topologies: bool, save: Any) -> None:
-    """Compiles what is not in `rows` yet.
+    """Compiles what is not in `rows` yet; each new row names its commit.
 
     Args:
         rows: measured so far; grows.
@@ -100,6 +100,7 @@ def measure(rows: list[dict[str, Any]], *, topologies: bool, save: Any) -> None:
         words = command(devices, shards, topology)
         if any(row["command"] == words for row in rows):
             continue
+        row = {"command": words, "topology": topology, "commit": commit_of(ROOT)}
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "plan.json"
             run = subprocess.run(
@@ -112,22 +113,42 @@ def measure(rows: list[dict[str, Any]], *, topologies: bool, save: Any) -> None:
                 print(f"{' '.join(words)}: {run.stderr.strip()[-400:]}", flush=True)
                 if topology is None:
                     raise SystemExit(1)
-                rows.append({"command": words, "topology": topology, "error": run.stderr[-400:]})
+                rows.append({**row, "error": run.stderr[-400:]})
             else:
-                plan = json.loads(out.read_text())
-                rows.append({"command": words, "topology": topology, "plan": plan})
+                rows.append({**row, "plan": json.loads(out.read_text())})
                 print(f"{devices} devices, {shards} shards, {topology or 'CPU'}: done", flush=True)
         save()
 
 
 def facts() -> dict[str, Any]:
     """Where and by what the programs were compiled."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
     found = {name: version(name) for name in ("jax", "jaxlib", "libtpu")}
-    return {**found, "commit": commit.stdout.strip(), "machine": platform.machine(),
-            "cores": os.cpu_count()}  # fmt: skip
+    return {**found, "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+def commit_of(folder: Path) -> str | None:
+    """Returns the commit that is checked out there, or None, which is told, where none is known.
+
+    Args:
+        folder: a checkout; "+changes" behind the commit says that what is compiled has been
+            changed since.
+    """
+    try:
+        top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
+        if top.resolve() != folder.resolve():  # a copy of the files within another project
+            raise OSError(f"{folder} is not the top of a git checkout")
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD").strip()
+        changed = _git(folder, "status", "--porcelain", "--", "lipjax", "configs").strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        told = (getattr(error, "stderr", None) or str(error)).strip()
+        print(f"no commit is named: {told}", file=sys.stderr, flush=True)
+        return None
+    return f"{commit}+changes" if changed else commit
+
+
+def _git(folder: Path, *words: str) -> str:
+    run = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+    return run.stdout
 
 
 def version(name: str) -> str | None:

@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,21 @@ def test_the_committed_figures_follow_from_the_committed_measurements(scaling):
             moved = sum(c["bytes"] for c in row["plan"]["traffic"]["collectives"])
             assert count == row["plan"]["devices"]
             assert moved == pytest.approx(result["work"]["gradients"], rel=1e-3)
+
+
+def test_a_row_names_its_commit_or_says_that_there_is_none(scaling, tmp_path, capsys):
+    git = lambda *words: subprocess.run(  # noqa: E731
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], cwd=tmp_path, check=True
+    )
+    assert scaling.commit_of(tmp_path) is None
+    assert "no commit is named" in capsys.readouterr().err
+    (tmp_path / "lipjax").mkdir()
+    (tmp_path / "lipjax" / "a.py").write_text("1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=a")
+    commit = scaling.commit_of(tmp_path)
+    assert len(commit) >= 12 and int(commit, 16)
+    assert scaling.commit_of(tmp_path / "lipjax") is None
+    (tmp_path / "lipjax" / "a.py").write_text("2")
+    assert scaling.commit_of(tmp_path) == f"{commit}+changes"

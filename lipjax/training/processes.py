@@ -10,8 +10,10 @@ import numpy as np
 
 from lipjax.errors import ConfigError, LipjaxError
 
-_HEARTBEAT = 30  # seconds; three of them without a sign of life, and a process counts as dead
-_CLUSTERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "CLOUD_TPU_TASK_ID")
+_CLUSTERS = (
+    *("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "CLOUD_TPU_TASK_ID"),
+    "TPU_ML_PLATFORM",  # JAX sets it where it finds the chips of a Cloud TPU VM
+)
 
 
 def join(

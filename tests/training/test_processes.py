@@ -157,3 +157,16 @@ def test_rows_of_a_batch_are_shared_out():
 def test_wrong_ways_to_join_are_named(arguments, says):
     with pytest.raises(ConfigError, match=says):
         processes.join(**arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "TPU_ML_PLATFORM"]
+)
+def test_a_cluster_is_left_to_jax(name, monkeypatch):
+    """On a Cloud TPU VM the metadata server knows the others; all that JAX sets is its platform."""
+    asked = []
+    monkeypatch.setenv(name, "x")
+    monkeypatch.setattr("jax.distributed.initialize", lambda *who, **_: asked.append(who))
+    monkeypatch.setattr("jax.config.update", lambda *_: None)
+    processes.join()
+    assert asked == [(None, None, None)]
