@@ -51,7 +51,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["lipjax", "lipjax.*"]), "lipjax.configs"],
     package_dir={"lipjax.configs": "configs"},
-    package_data={"lipjax": ["py.typed"]},
+    package_data={"lipjax": ["py.typed", "*.pyi"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lipjax=lipjax.cli:program"]},

@@ -1,2 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lipjax: lip movements from speech and one picture, in JAX and Flax."""
+"""lipjax: lip movements from speech and one picture, in JAX and Flax.
+
+The names below are the library; each is imported when it is first used, so `import lipjax` costs
+next to nothing. Everything else may change from one version to the next.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "lipjax.library": ("Talker", "load"),
+    "lipjax.models.at_a_glance": ("Generator",),
+    "lipjax.models.baselines": ("ChungGenerator",),
+    "lipjax.models.vondrick": ("VondrickGenerator",),
+    "lipjax.models.discriminators": ("Discriminator", "SoundStream", "VideoStream"),
+    "lipjax.models.optical_flow": ("FlowNet",),
+    "lipjax.models.perceptual": ("PerceptualAutoencoder", "PerceptualEncoder"),
+    "lipjax.models.map_sizes": ("strides_for",),
+    "lipjax.nn.log_mel": ("log_mel",),
+    "lipjax.media.log_mel": ("LogMel",),
+    "lipjax.media.audio": ("Sound", "read_sound"),
+    "lipjax.data.reading": ("Corpus", "open_corpus"),
+    "lipjax.data.views": ("Streams", "View"),
+    "lipjax.data.windows": ("Windows",),
+    "lipjax.tasks.at_a_glance": ("GeneratorTask",),
+    "lipjax.speakers.at_a_glance": ("AtAGlanceSpeaker",),
+    "lipjax.speakers.chunks": ("speak",),
+    "lipjax.speakers.stream": ("stream",),
+    "lipjax.metrics.image": ("psnr", "ssim"),
+    "lipjax.metrics.cpbd": ("cpbd",),
+    "lipjax.metrics.landmarks": ("lmd",),
+    "lipjax.errors": ("ConfigError", "CorpusError", "LipjaxError", "MediaError"),
+}
+"""Module -> its public names; `__init__.pyi` tells the same to type checkers."""
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lipjax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -22,7 +22,7 @@ ROOMS = (
     *("speakers", "training", "configs", "config_files", "builders", "build", "planning"),
     *("evaluation", "evaluate", "analysis", "report", "score", "generation", "generate"),
     *("previews", "stage_evaluation", "train", "jobs", "figures", "ablation", "commands"),
-    *("cli", "demo"),
+    *("library", "cli", "demo"),
 )
 """From the ground up: each imports only from itself and from those before it."""
 CORE = ("jax", "flax", "optax", "jaxtyping", "numpy")
@@ -83,7 +83,7 @@ def test_there_are_no_circles():
 
 
 def test_the_package_itself_imports_nothing():
-    assert not list(imports(sources()["lipjax"]))
+    assert set(imports(sources()["lipjax"])) == {"importlib", "typing"}
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():

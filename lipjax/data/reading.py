@@ -203,6 +203,9 @@ def open_corpus(directory: Path | str) -> Corpus:
     Args:
         directory: the folder given as `--out`.
 
+    Returns:
+        The corpus; no clip has been read.
+
     Raises:
         CorpusError: no corpus there, an unfinished one, or one of another schema version.
     """

@@ -22,12 +22,15 @@ _FREQUENCY = {
 }
 
 
-def strides_for(size: int, bands: int = 128) -> dict[str, tuple[int, ...]]:
+def strides_for(size: int, bands: int) -> dict[str, tuple[int, ...]]:
     """Returns the stride fields of a `Generator` that keep its maps F = H = W.
 
     Args:
         size: height and width of the pictures in pixels: 64, 96 or 128.
-        bands: mel bands of the sound feature.
+        bands: mel bands of the sound feature, usually 128.
+
+    Returns:
+        "audio_frequency_strides", "identity_strides" and "decoder_strides".
 
     Raises:
         ConfigError: there are no such strides; names the nearest size or number of bands.

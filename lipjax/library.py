@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model as a function: picture and sound in, video out."""
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int16, UInt8
+
+from lipjax.errors import ConfigError
+from lipjax.media.audio import Sound, read_sound, to_int16
+from lipjax.speakers.contract import Speaker
+
+
+@dataclasses.dataclass(frozen=True)
+class Talker:
+    """A trained model, ready to talk; made by `load`.
+
+    Attributes:
+        speaker: the system; `speaker.needs` tells its sizes and its frames per second.
+        params: its parameters and statistics, as `speaker.step` takes them.
+    """
+
+    speaker: Speaker
+    params: Any
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the videos it makes."""
+        return self.speaker.needs.fps
+
+    @property
+    def size(self) -> int:
+        """Height and width of the mouths it makes, pixels."""
+        return self.speaker.needs.mouth_size
+
+    def __call__(
+        self,
+        identity: UInt8[np.ndarray, "h w 3"] | str | os.PathLike,
+        audio: Int16[np.ndarray, "n"] | Float[np.ndarray, "n"] | str | os.PathLike,
+        *,
+        rate: int | None = None,
+    ) -> UInt8[np.ndarray, "T S S 3"]:
+        """Makes one mouth say something.
+
+        Args:
+            identity: a picture of the mouth, cut as in training, RGB; or a file of one. Of a
+                picture that is not square the middle is taken. `generate` takes a whole face,
+                finds its mouth and puts the new one back.
+            audio: speech: mono samples (16-bit, or float of full scale 1), or a file of any
+                kind. It is brought to the loudness that the model is used to.
+            rate: samples per second; needed with samples, not allowed with a file.
+
+        Returns:
+            The video, as many frames as the sound lasts, the last one begun.
+
+        Raises:
+            ConfigError: `rate` is missing or too much, there are no samples, or this system
+                needs more than a picture.
+            MediaError: a file that cannot be read.
+        """
+        from lipjax.generate import speak_mouths
+        from lipjax.generation.targets import MouthCrop
+        from lipjax.media.image import read_image
+
+        if self.speaker.needs.target != "picture":
+            raise ConfigError(f"this model needs a {self.speaker.needs.target}: use generate")
+        sound = _sound(audio, rate)
+        picture = identity if isinstance(identity, np.ndarray) else read_image(identity)
+        target = MouthCrop(picture, self.speaker.needs)
+        frames = max(1, math.ceil(round(sound.duration * self.fps, 3)))
+        return np.stack(list(speak_mouths(self.speaker, self.params, target, sound, frames)))
+
+    def generate(
+        self,
+        *,
+        face: str | os.PathLike,
+        audio: str | os.PathLike,
+        out: str | os.PathLike,
+        **options: Any,
+    ) -> Any:
+        """Makes a picture or video of a face say something, as a video with sound.
+
+        Args:
+            face: a photo of a face, a video to dub, or a mouth crop.
+            audio: speech in any sound or video file.
+            out: the mp4 to write.
+            options: see `lipjax.generate.generate`.
+
+        Returns:
+            What was made (`lipjax.generate.Talk`).
+        """
+        from lipjax.generate import generate
+
+        return generate(self.speaker, self.params, face=face, audio=audio, out=out, **options)
+
+
+def load(workdir: str | os.PathLike) -> Talker:
+    """Loads a trained model.
+
+    Args:
+        workdir: folder of a training run, which holds model.json and checkpoints.
+
+    Returns:
+        The model, with the averaged parameters of its best checkpoint.
+
+    Raises:
+        ConfigError: there is no trained model, or one that does not talk.
+    """
+    from lipjax.jobs import load_speaker
+
+    return Talker(*load_speaker(Path(workdir)))
+
+
+def _sound(audio: Any, rate: int | None) -> Sound:
+    if not isinstance(audio, np.ndarray):
+        if rate is not None:
+            raise ConfigError("a sound file knows its own rate; leave out rate=")
+        return read_sound(audio)
+    if rate is None:
+        raise ConfigError("samples need rate=, their number per second")
+    if not audio.size:
+        raise ConfigError("there are no samples to speak")
+    samples = audio if audio.dtype == np.int16 else to_int16(audio)
+    return Sound(samples, rate)
