@@ -117,6 +117,9 @@ def _base() -> ConfigDict:
                 "mouth_size": 64,
                 "fps": 25.0,
                 "cache_mb": 1024.0,
+                # Decoded clips kept on disk: "auto" (with the corpus, if they do not fit into
+                # cache_mb), a folder, or "" (nowhere).
+                "ready": "auto",
                 "workers": 0,  # processes that make batches; 0: threads
                 "patience": 600.0,  # seconds without a batch: the processes count as hanging
                 # Shares of the clips that may be unusable or shorter than a window, and skipped.

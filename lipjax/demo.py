@@ -20,7 +20,7 @@ from lipjax.jobs import evaluate_workdir, load_speaker
 from lipjax.metrics.results import Evaluation
 from lipjax.report import write_report
 from lipjax.train import train
-from lipjax.training.loop import use_compile_cache
+from lipjax.training.compiling import use_compile_cache
 from lipjax.training.sharding import spread_over_cores
 
 LIMIT_SECONDS = 180

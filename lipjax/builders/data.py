@@ -40,6 +40,7 @@ def windows_of(config: ConfigDict, task: Any, corpora: list[Corpus], split: str)
         max_bad_fraction=data.max_bad_fraction,
         max_short_fraction=data.max_short_fraction,
         patience=data.patience,
+        ready=data.ready,
     )
 
 

@@ -2,6 +2,8 @@
 """Where views are anchored: this clip, another of its speaker, any other; here or elsewhere."""
 
 from collections.abc import Collection
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from absl import logging
@@ -9,6 +11,7 @@ from absl import logging
 from lipjax.data import faults
 from lipjax.data.cache import ClipCache
 from lipjax.data.reading import Corpus
+from lipjax.data.ready import ReadyViews, ready_of
 from lipjax.data.views import ClipViews, Streams
 from lipjax.errors import CorpusError, nearest
 
@@ -26,6 +29,7 @@ class Anchors:
         cache_mb: memory for clips in use.
         derived: names of the side corpora that views are cut from.
         max_short_fraction: share of the clips that may be too short for a window.
+        ready: where decoded clips are kept on disk (`lipjax.data.ready.ready_of`).
 
     Raises:
         CorpusError: no such split, too few clips in it are long enough, or a side corpus is
@@ -41,6 +45,7 @@ class Anchors:
         cache_mb: float,
         derived: Collection[str] = (),
         max_short_fraction: float = 1.0,
+        ready: str | Path = "",
     ):
         if split not in corpus.splits:
             raise CorpusError(
@@ -57,6 +62,8 @@ class Anchors:
             megabytes=cache_mb,
             derived={name: corpus.derived(name, split) for name in derived},
         )
+        self._streams = streams
+        self._ready = ready_of(corpus, split, self.frames, streams, where=ready, cache_mb=cache_mb)
         self.long_enough = np.flatnonzero(self.frames >= length)
         if not len(self.long_enough):
             raise CorpusError(
@@ -89,12 +96,18 @@ class Anchors:
         logging.warning("%s; they are left out", told)
 
     def views(self, clip: int) -> ClipViews:
-        """Returns the views of a clip.
+        """Returns the views of a clip; where decoded clips are kept, it is read when needed.
 
         Raises:
             ClipFault: it is not the clip that the index tells of.
             CorpusError: it cannot be read.
         """
+        if self._ready is None:
+            return self._read(clip)
+        frames, read = int(self.frames[clip]), partial(self._read, clip)
+        return ReadyViews(self._ready, clip, frames, self._streams, read)
+
+    def _read(self, clip: int) -> ClipViews:
         views = self.clips[clip]
         faults.check_index(views.clip, self.ids[clip], int(self.frames[clip]))
         return views

@@ -7,6 +7,7 @@ clip, another clip of this speaker, another clip.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -102,6 +103,12 @@ def clip_log_mel(clip: Clip, settings: LogMel) -> Float32[np.ndarray, "C F"]:
     gain = level_gain(clip.sound_level, settings)
     end = clip.num_frames / clip.fps + _MARGIN_SECONDS
     return log_mel_of(sound.between(-_MARGIN_SECONDS, end), sound.rate, settings, gain=gain)
+
+
+def columns_of(frames: int, streams: Streams) -> int:
+    """Returns how many columns `clip_log_mel` makes at most of a clip of so many frames."""
+    seconds = frames / streams.fps + 2 * _MARGIN_SECONDS
+    return math.ceil(seconds * streams.log_mel.columns_per_second) + 2
 
 
 def cut_log_mel(

@@ -7,6 +7,7 @@ mixes all clips, and the same global batch comes out for any number of workers a
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class Windows:
         max_bad_fraction: share of a corpus's clips that may turn out to be unusable, 0 .. 1; a
             few always may unless it is 0.
         max_short_fraction: share of a corpus's clips that may be shorter than a window, 0 .. 1.
+        ready: where decoded clips are kept on disk, for corpora that memory cannot hold: a
+            folder, "auto" (with the corpus, if it does not fit) or "" (nowhere).
         patience: seconds without a batch after which worker processes count as hanging.
 
     Raises:
@@ -69,6 +72,7 @@ class Windows:
         max_bad_fraction: float = 0.05,
         max_short_fraction: float = 0.5,
         patience: float = 600.0,
+        ready: str | Path = "auto",
     ):
         import grain
 
@@ -92,7 +96,7 @@ class Windows:
         self._workers, self._patience = workers, patience
         derived = sorted({view.stream for view in inputs.values()} & set(DERIVED))
         self._splits = [
-            Anchors(c, split, streams, self.length, cache_mb, derived, max_short_fraction)
+            Anchors(c, split, streams, self.length, cache_mb, derived, max_short_fraction, ready)
             for c in corpora
         ]
         self._cutter = Cutter(self._splits, self.inputs, self.length, streams.mouth_size)

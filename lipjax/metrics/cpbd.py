@@ -4,16 +4,26 @@
 Narvekar and Karam 2011, in the convention of python-cpbd 1.0.7, vectorised. Other copies of
 the metric differ by a factor of four on the same picture, so name the convention beside the
 number. Only whole 64x64 blocks count, from the top left corner on.
+
+What is dear is done where it decides something: widths at edges alone, Canny edges in a band of
+each block unless the band leaves it open whether the block has enough of them.
 """
 
+import functools
+
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped, UInt8
+from jaxtyping import Bool, Float64, Int64, Shaped, UInt8
+
+from lipjax.metrics.canny import blocks_with_edges, canny
+
+__all__ = ["canny", "cpbd", "cpbd_of_frames", "luma", "slope_width"]
 
 _BLOCK = 64
 _EDGE_SHARE = 0.002
 _BETA = 3.6
 _REACH = 100
-_CANNY_LOW, _CANNY_HIGH = 0.1, 0.2
+_PIXELS = 90_000  # worked on at once: what the caches of a core hold
+_NEARLY_LEVEL = np.tan(np.pi / 8)  # half of the 45 degrees to which directions are rounded
 
 
 def luma(image: UInt8[np.ndarray, "*B 3"]) -> UInt8[np.ndarray, "*B"]:
@@ -32,40 +42,145 @@ def cpbd(image: Shaped[np.ndarray, "H W"]) -> float:
         0 (blurred everywhere) to 1; 0 too where no block has edges or the picture is smaller
         than a block.
     """
-    grey = image.astype(np.float64)
-    rows, columns = grey.shape[0] // _BLOCK, grey.shape[1] // _BLOCK
-    if not rows or not columns:
-        return 0.0
-
-    def blocks(array: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "N 64 64"]:
-        kept = array[: rows * _BLOCK, : columns * _BLOCK]
-        split = kept.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
-        return split.reshape(-1, _BLOCK, _BLOCK)
-
-    chosen = blocks(canny(grey)).sum(axis=(1, 2)) > _EDGE_SHARE * _BLOCK**2
-    widths, values = blocks(_edge_widths(grey)), blocks(grey)
-    contrast = (values.max(axis=(1, 2)) - values.min(axis=(1, 2))).astype(int)
-    just_noticeable = np.where(contrast <= 50, 5.0, 3.0)[:, None, None]
-    counted = (widths > 0) & chosen[:, None, None]
-    if not counted.any():
-        return 0.0
-    blur = 1 - np.exp(-((widths / just_noticeable) ** _BETA))
-    return float(np.mean(np.rint(100 * blur[counted]) < 64))
+    return float(cpbd_of_frames(image[None])[0])
 
 
-def _edge_widths(grey: Float64[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W"]:
-    """Marziliano width of each upright Sobel edge: how far the slope runs to both sides."""
-    gradient_y, gradient_x = np.gradient(grey)
-    angles = np.where(gradient_x != 0, np.arctan2(gradient_y, gradient_x) * (180 / np.pi), 0.0)
-    if not angles.any():
-        return np.zeros_like(grey)
-    quantised = np.abs(np.round(angles / 45))
-    edges = _sobel_edges(grey)
-    edges[[0, -1]] = edges[:, [0, -1]] = False
-    step = np.diff(grey, axis=1)
-    rising = np.where(edges & (quantised == 0), slope_width(step > 0, step > 0), 0)
-    falling = slope_width(step < 0, step < 0)
-    return np.where(edges & (quantised == 4), falling, rising).astype(np.float64)
+def cpbd_of_frames(images: Shaped[np.ndarray, "N H W"]) -> Float64[np.ndarray, "N"]:
+    """Sharpness of each of several grey pictures; `cpbd` of all in less time.
+
+    Args:
+        images: grey values 0..255, uint8 or float.
+    """
+    count, height, width = images.shape
+    if not count or min(height, width) < _BLOCK:
+        return np.zeros(count)
+    at_once = max(1, _PIXELS // (height * width))
+    return np.concatenate([_cpbd(images[i : i + at_once]) for i in range(0, count, at_once)])
+
+
+def _cpbd(images: Shaped[np.ndarray, "N H W"]) -> Float64[np.ndarray, "N"]:
+    count, rows, columns = len(images), images.shape[1] // _BLOCK, images.shape[2] // _BLOCK
+    chosen = blocks_with_edges(images, _BLOCK, _EDGE_SHARE * _BLOCK**2)
+    blocks = images[:, : rows * _BLOCK, : columns * _BLOCK]
+    blocks = blocks.reshape(count, rows, _BLOCK, columns, _BLOCK)
+    contrast = (blocks.max(axis=2).max(axis=3) * 1.0 - blocks.min(axis=2).min(axis=3)).astype(int)
+    edges, widths = _edge_widths(images, (rows * _BLOCK, columns * _BLOCK))
+    picture, row, column = np.unravel_index(edges, images.shape)
+    block = (picture * rows + row // _BLOCK) * columns + column // _BLOCK
+    counted = chosen.ravel()[block]
+    sharp = _sharp()[(contrast.ravel() <= 50).astype(int)[block], widths] & counted
+    edges_of = np.bincount(picture, counted, minlength=count)
+    return np.bincount(picture, sharp, minlength=count) / np.maximum(edges_of, 1)
+
+
+@functools.cache
+def _sharp() -> Bool[np.ndarray, "contrasts widths"]:
+    """Whether an edge counts as sharp, by contrast of its block (high, low) and by its width."""
+    just_noticeable = np.array([[3.0], [5.0]])
+    blur = 1 - np.exp(-((np.arange(2 * _REACH + 3) / just_noticeable) ** _BETA))
+    return np.rint(100 * blur) < 64
+
+
+def _edge_widths(
+    images: Shaped[np.ndarray, "N H W"], counted: tuple[int, int]
+) -> tuple[Int64[np.ndarray, "edges"], Int64[np.ndarray, "edges"]]:
+    """Upright Sobel edges and their Marziliano widths, which are the slopes on both sides.
+
+    Args:
+        images: grey values.
+        counted: rows and columns in which edges are wanted.
+
+    Returns:
+        Flat indices of the edges, and their widths.
+    """
+    count, height, width = images.shape
+    grey = images.astype(np.int16) if images.dtype == np.uint8 else images.astype(np.float64)
+    framed = np.empty((count, height + 2, width + 2), grey.dtype)
+    framed[:, 1:-1, 1:-1] = grey
+    framed[:, 0, 1:-1], framed[:, -1, 1:-1] = grey[:, 0], grey[:, -1]
+    framed[:, :, 0], framed[:, :, -1] = framed[:, :, 1], framed[:, :, -2]
+    edges = _sobel_edges(framed, counted)
+    picture, row, column = np.unravel_index(edges, images.shape)
+    place = (picture * (height + 2) + row + 1) * (width + 2) + column + 1
+    flat = framed.ravel()
+    across = flat[place + 1] - flat[place - 1]
+    down = np.abs(flat[place + width + 2] - flat[place - width - 2])
+    level = down <= _NEARLY_LEVEL * np.abs(across)
+    # The reference leaves the direction of a gradient without horizontal part at 0.
+    falling, rising = (across < 0) & level, ((across > 0) & level) | (across == 0)
+    slanted = np.bincount(picture, (across < 0) | ((across > 0) & (down > 0)), minlength=count)
+    for number in np.flatnonzero(slanted == 0):
+        if not _has_directions(images[number]):  # no width at all, says the reference
+            falling[picture == number] = rising[picture == number] = False
+    kept = falling | rising
+    return edges[kept], _slopes(flat, place[kept], np.where(falling[kept], -1, 1))
+
+
+def _has_directions(image: Shaped[np.ndarray, "H W"]) -> bool:
+    """Whether any gradient of a picture points elsewhere than to the right."""
+    gradient_y, gradient_x = np.gradient(image.astype(np.float64))
+    return bool(((gradient_x < 0) | ((gradient_x > 0) & (gradient_y != 0))).any())
+
+
+def _slopes(
+    flat: Shaped[np.ndarray, "pixels"],
+    place: Int64[np.ndarray, "edges"],
+    sign: Int64[np.ndarray, "edges"],
+) -> Int64[np.ndarray, "edges"]:
+    """Widths of edges: 2 + the lengths of the slopes beside each, at most 100.
+
+    Args:
+        flat: rows of pixels, each with its ends repeated, so that no slope leaves its row.
+        place: of the edges in it.
+        sign: 1 where the slopes rise to the right, -1 where they fall.
+    """
+    ahead, behind = flat[1:], flat[:-1]
+    step = (ahead > behind).view(np.int8) - (ahead < behind).view(np.int8)
+    change = np.empty(len(step), bool)
+    change[0], change[1:] = True, step[1:] != step[:-1]
+    bounds = np.append(np.flatnonzero(change), len(step))
+    run = np.cumsum(change, dtype=np.int32) - 1
+    left, right = place - 2, place + 1  # the steps that end and begin a pixel away
+    before = np.where(step[left] == sign, left + 1 - bounds[run[left]], 0)
+    after = np.where(step[right] == sign, bounds[run[right] + 1] - right, 0)
+    return 2 + np.minimum(before, _REACH) + np.minimum(after, _REACH)
+
+
+def _sobel_edges(
+    framed: Shaped[np.ndarray, "N h w"], counted: tuple[int, int]
+) -> Int64[np.ndarray, "edges"]:
+    """Sobel edges of the horizontal gradient, thinned as Octave's `edge` does, off the border.
+
+    Args:
+        framed: pictures with their borders repeated once. Integers are worked with as they are:
+            exact, and eight times the gradient.
+        counted: rows and columns in which edges are wanted.
+
+    Returns:
+        Flat indices into the pictures without frame.
+    """
+    count, height, width = (size - 2 * bool(n) for n, size in enumerate(framed.shape))
+    if framed.dtype == np.int16:
+        step = framed[:, :, 2:] - framed[:, :, :-2]
+        sums = step[:, :-2] + step[:, 2:] + 2 * step[:, 1:-1]
+        strength, unit = np.multiply(sums, sums, dtype=np.int32), 64.0
+        total = strength.sum(axis=(1, 2), dtype=np.int64) / unit
+    else:
+        from scipy import ndimage
+
+        kernel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
+        pictures = framed[:, 1:-1, 1:-1]
+        strength = np.square(np.stack([ndimage.convolve(p, kernel) for p in pictures]))
+        total, unit = np.array([picture.sum() for picture in strength]), 1.0
+    least = 2 * unit * np.sqrt(total / (height * width))
+    above = strength > least[:, None, None]
+    above[:, [0, -1]] = above[:, :, [0, -1]] = False
+    above[:, counted[0] :] = above[:, :, counted[1] :] = False
+    edges, flat = np.flatnonzero(above), strength.ravel()
+    own = flat[edges]
+    across = (own > flat[edges - 1]) & (own > flat[edges + 1])
+    down = (own > flat[edges - width]) & (own > flat[edges + width])
+    return edges[across | down]
 
 
 def slope_width(
@@ -84,63 +199,3 @@ def slope_width(
     widths[:, 2:] += np.minimum(index - last_break, _REACH)[:, : steps - 1]
     widths[:, : steps - 1] += np.minimum(next_break - index, _REACH)[:, 1:]
     return widths
-
-
-def _sobel_edges(grey: Float64[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Sobel edges of the horizontal gradient, thinned as Octave's `edge` does."""
-    from scipy import ndimage
-
-    kernel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
-    strength = np.square(ndimage.convolve(grey, kernel))
-    strength[strength <= 2 * np.sqrt(np.mean(strength))] = 0
-    padded = np.pad(strength, 1)
-    across = (strength > padded[1:-1, :-2]) & (strength > padded[1:-1, 2:])
-    down = (strength > padded[:-2, 1:-1]) & (strength > padded[2:, 1:-1])
-    return across | down
-
-
-def canny(grey: Float64[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Canny edges as `skimage.feature.canny(grey)`: sigma 1, thresholds 0.1 and 0.2."""
-    from scipy import ndimage
-
-    smooth = ndimage.gaussian_filter(grey, 1.0, mode="constant")
-    smooth /= (
-        ndimage.gaussian_filter(np.ones_like(grey), 1.0, mode="constant") + np.finfo(np.float64).eps
-    )
-    down, right = ndimage.sobel(smooth, axis=0), ndimage.sobel(smooth, axis=1)
-    strength = np.sqrt(down * down + right * right)
-    thin = _local_maxima(down, right, strength)
-    weak = thin & (strength >= np.float32(_CANNY_LOW))
-    labels, _ = ndimage.label(weak, np.ones((3, 3), bool))
-    kept = np.unique(labels[weak & (strength >= _CANNY_HIGH)])
-    return np.isin(labels, kept[kept > 0])
-
-
-def _local_maxima(
-    down: Float[np.ndarray, "H W"],
-    right: Float[np.ndarray, "H W"],
-    strength: Float[np.ndarray, "H W"],
-) -> Bool[np.ndarray, "H W"]:
-    """Pixels whose gradient is not weaker than its neighbours along the gradient."""
-    inner = (slice(1, -1), slice(1, -1))
-
-    def shifted(rows: int, columns: int) -> Float[np.ndarray, "h w"]:
-        height, width = strength.shape
-        return strength[1 + rows : height - 1 + rows, 1 + columns : width - 1 + columns]
-
-    d, r, s = down[inner], right[inner], strength[inner]
-    same_sign = (d > 0) == (r > 0)
-    steep, flat = np.abs(d), np.abs(r)
-    mostly_down = np.where(same_sign, steep > flat, steep >= flat)
-    larger = np.maximum(steep, flat)
-    weight = np.where(larger > 0, np.minimum(steep, flat) / np.where(larger > 0, larger, 1), 0)
-    peak = np.ones_like(same_sign)
-    for sign in (1, -1):
-        # The diagonal neighbour lies along the gradient; the straight one on its larger axis.
-        diagonal = np.where(same_sign, shifted(sign, sign), shifted(-sign, sign))
-        upright = np.where(same_sign, shifted(sign, 0), shifted(-sign, 0))
-        straight = np.where(mostly_down, upright, shifted(0, sign))
-        peak &= diagonal * weight + straight * (1.0 - weight) <= s
-    result = np.zeros(strength.shape, bool)
-    result[inner] = peak
-    return result

@@ -16,7 +16,7 @@ from lipjax.data.schema import MEASURED, MISSING, Clip
 from lipjax.errors import FaceNotFoundError
 from lipjax.media import crops, faces
 from lipjax.media.compose import paste_mouth
-from lipjax.metrics.cpbd import cpbd, luma
+from lipjax.metrics.cpbd import cpbd_of_frames, luma
 from lipjax.metrics.landmarks import opening
 
 _BLOCK = 64
@@ -105,7 +105,7 @@ def sharpness(mouths: UInt8[np.ndarray, "T S S 3"]) -> Float[np.ndarray, "T"]:
         return np.full(len(mouths), np.nan)
     first = (size - side) // 2
     inner = luma(mouths[:, first : first + side, first : first + side])
-    return np.array([cpbd(image) for image in inner])
+    return cpbd_of_frames(inner)
 
 
 def measure(

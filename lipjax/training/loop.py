@@ -20,6 +20,7 @@ from lipjax.state import State
 from lipjax.tasks.contract import Task
 from lipjax.training import sharding
 from lipjax.training.checkpoints import FOLDER, Checkpoints
+from lipjax.training.compiling import use_compile_cache
 from lipjax.training.feeding import HostBatch, Windows, best_of, device_batches, mean_scores
 from lipjax.training.health import Health, check_patience, given_up
 from lipjax.training.interrupt import Stop
@@ -59,13 +60,6 @@ class TrainResult:
     steps_per_second: float
     windows_per_second: float
     start: StartReport | None
-
-
-def use_compile_cache(directory: Path) -> None:
-    """Keeps compiled programs in a folder, so that the next start takes seconds."""
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(Path(directory).absolute()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @claims_workdir

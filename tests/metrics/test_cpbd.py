@@ -51,13 +51,34 @@ def pictures():
         "flat": np.full((64, 64), 7.0),
         "checks": np.kron(np.indices((16, 16)).sum(0) % 2, np.ones((8, 8))) * 200.0,
         "small": rng.uniform(0, 255, (63, 200)),
+        # Canny edges in a corner of a block alone: enough of them, and too few.
+        "corner": _corner(rng, 12),
+        "speck": _corner(rng, 3),
     }
+
+
+def _corner(rng: np.random.Generator, side: int) -> np.ndarray:
+    picture = np.full((64, 128), 90, np.uint8)
+    picture[:, 64:] = rng.integers(80, 100, (64, 64))
+    picture[2 : 2 + side, 2 : 2 + side] = rng.integers(0, 256, (side, side))
+    return picture
 
 
 @pytest.mark.parametrize("name", pictures())
 def test_equals_the_reference(reference, name):
     picture = pictures()[name]
     assert abs(ours.cpbd(picture) - float(reference(picture))) < 1e-9
+
+
+def test_many_frames_at_once_are_the_same_as_one_by_one():
+    face, rng = pictures()["face"], np.random.default_rng(1)
+    dull = ndimage.gaussian_filter(face.astype(float), 1).astype(np.uint8)
+    frames = [face, dull, np.full_like(face, 3), rng.integers(0, 256, face.shape, np.uint8)]
+    frames.append(np.where(np.arange(face.shape[1]) < 99, face, 40).astype(np.uint8))
+    alone = [ours.cpbd(frame) for frame in frames]
+    np.testing.assert_array_equal(ours.cpbd_of_frames(np.stack(frames)), alone)
+    assert len(set(alone)) == 5
+    assert ours.cpbd_of_frames(np.zeros((0, 64, 64), np.uint8)).shape == (0,)
 
 
 @pytest.mark.parametrize("name", ["face", "noise", "soft noise", "checks"])
