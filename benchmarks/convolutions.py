@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast lipjax's forms of convolutions are beside plain `jax.lax`, in one run.
 
-    python benchmarks/convolutions.py [--out FILE.json]
+    python benchmarks/convolutions.py [--full] [--out FILE.json]
 
 Forward and backward, medians over alternating calls. Parameters and results are the same; the
 ratio is time of `form="lax"` over time of `form="rewritten"`: above 1, ours is faster.
@@ -43,6 +43,14 @@ CASES = (
     Case("discriminator 4x4x4, stride 2", (1, 16, 64, 64, 16), (4, 4, 4), 32, (2, 2, 2)),
     Case("transposed 3x3x3, factor 2", (1, 16, 16, 16, 64), (3, 3, 3), 32, (1, 2, 2), True),
 )
+# The released generator's own layers, one clip; plain lax needs minutes for the transposed ones.
+FULL = (
+    Case("residual 1x3x3, 256 channels", (1, 16, 16, 16, 256), (1, 3, 3), 256),
+    Case("residual 3x3x3, 256 channels", (1, 16, 16, 16, 256), (3, 3, 3), 256),
+    Case("colours 7x7x7, 64 channels", (1, 16, 64, 64, 64), (7, 7, 7), 3),
+    Case("transposed, 256 to 128", (1, 16, 16, 16, 256), (3, 3, 3), 128, (1, 2, 2), True),
+    Case("transposed, 128 to 64", (1, 16, 32, 32, 128), (3, 3, 3), 64, (1, 2, 2), True),
+)
 FUSION = "fusion of picture, sound and speech vector, 3x3x3"
 
 
@@ -57,12 +65,14 @@ def layer(case: Case, x, kernel, form: str):
     return conv(x, kernel, strides=case.strides, padding=padding, form=form)
 
 
-def problems():
+def problems(*, full: bool = False):
     """Yields name, function (inputs, kernel, form) -> output, inputs and kernel of each case."""
-    for case in CASES:
+    for case in FULL if full else CASES:
         x = jax.random.normal(jax.random.key(0), case.shape)
         kernel = jax.random.normal(jax.random.key(1), (*case.taps, case.shape[-1], case.features))
         yield case.name, functools.partial(layer, case), x, kernel
+    if full:
+        return
     sizes = ((1, 16, 16, 64), (16, 16, 1, 64), (16, 1, 1, 64))
     parts = [jax.random.normal(jax.random.key(n), (1, *size)) for n, size in enumerate(sizes)]
     kernel = jax.random.normal(jax.random.key(9), (3, 3, 3, 192, 64))
@@ -104,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--seconds", type=float, default=4.0, help="per case (default: 4)")
+    parser.add_argument("--full", action="store_true", help="the released generator's widths")
     args = parser.parse_args()
     device = jax.devices()[0]
     facts = {
@@ -116,7 +127,7 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     print(f"{'forward and backward':52}{'lax ms':>10}{'ours ms':>10}{'ratio':>8}{'quartiles':>16}")
     cases = {}
-    for name, function, x, kernel in problems():
+    for name, function, x, kernel in problems(full=args.full):
         cases[name] = found = measure(function, x, kernel, seconds=args.seconds)
         low, high = found["ratio_quartiles"]
         print(

@@ -21,6 +21,7 @@ from lipjax.metrics.results import Evaluation
 from lipjax.report import write_report
 from lipjax.train import train
 from lipjax.training.compiling import use_compile_cache
+from lipjax.training.memory import keep_freed_memory
 from lipjax.training.sharding import spread_over_cores
 
 LIMIT_SECONDS = 180
@@ -59,6 +60,7 @@ def run(workdir: Path, videos: Path | None) -> int:
     config = load_config("at_a_glance.py:demo", [f"--config.data.dirs={workdir / 'corpus'}"])
     spread_over_cores(config.data.batch_size)
     use_compile_cache(workdir / "compiled")
+    keep_freed_memory()
     corpus = _corpus(workdir, videos)
     print("\n== 2 of 4: training", flush=True)
     train(config, workdir)

@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from lipjax.commands.jax_setup import set_up_jax
 from lipjax.commands.parser import count
 
 
@@ -42,6 +43,7 @@ def _run(args: argparse.Namespace) -> int:
     from lipjax.config_files import load_config
     from lipjax.training.sharding import spread_over_cores
 
+    set_up_jax()
     config = load_config(args.config, args.overrides)
     if config.train.shards == 1:
         spread_over_cores(config.data.batch_size)

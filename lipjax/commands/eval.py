@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from lipjax.commands.jax_setup import set_up_jax
 from lipjax.commands.parser import count, existing, share
 
 
@@ -51,6 +52,7 @@ def add(commands) -> None:
 def _run(args: argparse.Namespace) -> int:
     from lipjax.jobs import evaluate_run
 
+    set_up_jax()
     evaluate_run(
         args.workdir,
         split=args.split,

@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from lipjax.commands.jax_setup import set_up_jax
 from lipjax.commands.parser import add_landmarks, existing
 from lipjax.errors import ConfigError
 
@@ -46,6 +47,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.list is None and len(given) < len(single):
         missing = ", ".join(flag for flag in single if flag not in given)
         raise ConfigError(f"{missing} must be given (or --list PAIRS.CSV for many videos)")
+    set_up_jax()
     speaker, params = load_speaker(args.workdir)
     if args.list is not None:
         many = generate_many(

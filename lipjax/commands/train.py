@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from lipjax.commands import dry_run
+from lipjax.commands.jax_setup import set_up_jax
 from lipjax.commands.parser import count, existing
 
 
@@ -69,7 +70,6 @@ def _run(args: argparse.Namespace) -> int:
     from lipjax.config_files import load_config
     from lipjax.errors import ConfigError
     from lipjax.train import train, train_recipe
-    from lipjax.training.compiling import keep_compiled
     from lipjax.training.processes import end_if_one_of_several, join
     from lipjax.training.sharding import spread_over_cores
 
@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
         config = build.stage_of(config, args.stage)
     if dry_run.elsewhere(args):
         return dry_run.run(args, config)
-    keep_compiled()
+    set_up_jax()
     named = (args.coordinator, args.processes, args.process)
     if args.distributed or any(value is not None for value in named):
         join(coordinator=args.coordinator, processes=args.processes, process=args.process)

@@ -4,8 +4,10 @@
 XLA on CPU has a fast path for plain 2-D convolutions only: strided and transposed 3-D
 convolutions and their gradients fall to loops that are 25 to 300 times slower. A 3-D convolution
 is therefore written here as a sum over the taps in time of 2-D convolutions, and a transposed one
-as a convolution to more channels whose pixels are then interleaved. Both equal the plain
-`jax.lax` form, which `form="lax"` selects, in value and gradient (but for rounding).
+as a convolution to more channels whose pixels are then interleaved. What is left are 2-D
+convolutions, and the wide ones of 3x3 taps are done with a quarter of the products on CPU. All of
+it equals the plain `jax.lax` form, which `form="lax"` selects, in value and gradient (but for
+rounding).
 """
 
 import functools
@@ -18,6 +20,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from lipjax.errors import ConfigError
+from lipjax.nn import narrow, small_maps, winograd
+from lipjax.nn.choosing import by_platform, is_small_map, winograd_filter
 
 Padding = Sequence[Sequence[int]]
 FORMS = ("rewritten", "lax")
@@ -51,9 +55,9 @@ def conv(
             f"a kernel of {kernel.shape[:-2]} taps does not fit into {tuple(space)}, padding "
             "included; use fewer layers or smaller strides"
         )
-    if _check(form) == "lax" or x.ndim == 4:
+    if _check(form) == "lax":
         return _lax_conv(x, kernel, strides, padding)
-    return _conv3d(x, kernel, strides, padding)
+    return (_conv2d if x.ndim == 4 else _conv3d)(x, kernel, strides, padding)
 
 
 def conv_transpose(
@@ -92,6 +96,13 @@ def conv_transpose(
             lhs_dilation=strides,
             dimension_numbers=_dimension_numbers(len(taps)),
         )
+    if x.ndim == 5:
+        options = {"transpose": True, "dtype": x.dtype}
+        how = winograd_filter(x.shape, kernel.shape, strides, padding, **options)
+        if how is not None:
+            quick = functools.partial(_flipped_in_time, how=how)
+            plain = functools.partial(_conv_transpose, strides=strides, padding=padding)
+            return by_platform(x, kernel, quick, plain)
     return _conv_transpose(x, kernel, strides, padding)
 
 
@@ -115,6 +126,10 @@ def enlarging_padding(taps: Sequence[int], strides: Sequence[int]) -> tuple[tupl
     return tuple(((k - s + 1) // 2, (k - s) // 2) for k, s in zip(taps, strides, strict=True))
 
 
+def _flipped_in_time(x, kernel, how):
+    return winograd.apply(x, jnp.flip(kernel, 0), how)
+
+
 def _check(form: str) -> str:
     if form not in FORMS:
         raise ValueError(f"convolution form {form!r}: use one of {', '.join(FORMS)}")
@@ -136,13 +151,46 @@ def _lax_conv(x, kernel, strides, padding):
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers)
 
 
+def _conv2d(x, kernel, strides, padding):
+    as_clip = x[:, None], kernel[None], (1, *strides), ((0, 0), *padding)
+    how = winograd_filter(as_clip[0].shape, as_clip[1].shape, *as_clip[2:], dtype=x.dtype)
+    plain = functools.partial(_lax_conv, strides=strides, padding=padding)
+    if how is not None:
+
+        def quick(x, kernel):
+            return winograd.apply(x[:, None], kernel[None], how)[:, 0]
+
+        return by_platform(x, kernel, quick, plain)
+    if is_small_map(x.shape, kernel.shape, strides, padding):
+        quick = functools.partial(small_maps.conv, strides=strides, padding=padding)
+        return by_platform(x, kernel, quick, plain)
+    return plain(x, kernel)
+
+
 def _conv3d(x, kernel, strides, padding):
+    plain = functools.partial(_conv3d_by_frames, strides=strides, padding=padding)
+    how = winograd_filter(x.shape, kernel.shape, strides, padding, dtype=x.dtype)
+    if how is not None:
+        return by_platform(x, kernel, functools.partial(winograd.apply, how=how), plain)
+    fits = all(0 <= n < k for k, pad in zip(kernel.shape, padding, strict=False) for n in pad)
+    if _few(kernel.shape, strides) and strides == (1, 1, 1) and fits:
+        return by_platform(x, kernel, functools.partial(narrow.conv, padding=padding), plain)
+    return plain(x, kernel)
+
+
+def _few(kernel_shape, strides) -> bool:
+    """Whether there are so few output channels that taps in time are better joined to them."""
+    return kernel_shape[0] > 1 and strides[0] == 1 and kernel_shape[-1] <= 4
+
+
+def _conv3d_by_frames(x, kernel, strides, padding):
     """3-D convolution as 2-D convolutions, one per tap in time; plain autodiff of it is fast."""
     taps, (batch, _, height, width, _) = kernel.shape[0], x.shape
     if kernel.shape[1:3] == (1, 1) and strides[1:] == (1, 1) and not any(map(any, padding[1:])):
         flat = x.reshape(batch, x.shape[1], height * width, -1)
         y = _lax_conv(flat, kernel[:, 0], (strides[0], 1), (padding[0], (0, 0)))
         return y.reshape(batch, y.shape[1], height, width, -1)
+    features = kernel.shape[-1]
     if any(padding[0]):
         x = jnp.pad(x, ((0, 0), padding[0], (0, 0), (0, 0), (0, 0)))
     frames = (x.shape[1] - taps) // strides[0] + 1
@@ -156,10 +204,8 @@ def _conv3d(x, kernel, strides, padding):
         last = tap + (frames - 1) * strides[0] + 1
         return lax.slice_in_dim(array, tap, last, strides[0], axis=1)
 
-    features = kernel.shape[-1]
-    if taps > 1 and strides[0] == 1 and features <= 4:
-        # With so few output channels (the last layer's colours) it is quicker to look at every
-        # frame once for all taps and to add the shifted results.
+    if _few(kernel.shape, strides):
+        # It is quicker to look at every frame once for all taps and to add the shifted results.
         together = jnp.moveaxis(kernel, 0, 3).reshape(*kernel.shape[1:4], taps * features)
         y = in_space(x, together)
         parts = [at_tap(y[..., i * features : (i + 1) * features], i) for i in range(taps)]
