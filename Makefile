@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := test$(shell command -v nvidia-smi >/dev/null 2>&1 && echo ,cuda)
 VIDEOS ?=
 
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow lint docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,10 @@ test: install  ## linter and tests
 
 test-slow: install  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow --timeout=3000
+
+docs: install  ## build the documentation into site/; warnings are errors
+	$(BIN)/python docs/make_pages.py --check
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -28,11 +28,13 @@ EXTRAS = {
     "babble": ["espeakng-loader>=0.2.4"],
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
+    "docs": ["mkdocs>=1.6,<2"],
 }
 EXTRAS["test"] = [
     *EXTRAS["media"],
     *EXTRAS["landmarks"],
     *EXTRAS["babble"],
+    *EXTRAS["docs"],
     "pytest>=8",
     "pytest-timeout>=2.3",
     "beartype>=0.20",
