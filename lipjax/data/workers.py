@@ -22,6 +22,7 @@ from typing import Any
 from lipjax.errors import WorkerError
 
 _LOOK_EVERY = 0.5  # seconds
+_GRACE = 3.0  # seconds that the error of a worker that ended with code 0 may take to arrive
 _START = 300.0  # seconds that the first element may take at least: processes import much
 
 
@@ -45,7 +46,7 @@ def from_workers(dataset: Any, count: int, *, ahead: int, patience: float) -> It
     begin = functools.partial(_begin, str(folder))
     elements = dataset.mp_prefetch(options, worker_init_fn=begin)
     watch, feed = _Watch(folder, count), _Feed(elements)
-    waited, limit, broken = 0.0, max(patience, _START), True
+    waited, ended, limit, broken = 0.0, 0.0, max(patience, _START), True
     try:
         while True:
             watch.look()
@@ -55,7 +56,9 @@ def from_workers(dataset: Any, count: int, *, ahead: int, patience: float) -> It
                 # Summed up look by look, so that a job that was stopped and continued is no
                 # hanging one.
                 waited += _LOOK_EVERY
-                watch.check()
+                # Grain ends a worker with code 0 while its error is still on its way here.
+                ended = ended + _LOOK_EVERY if watch.one_has_ended() else 0.0
+                watch.check(also_zero=ended >= _GRACE)
                 if waited > limit:
                     raise WorkerError(
                         f"no batch from {count} data workers for {limit:.0f} s ({watch}): the "
@@ -66,7 +69,7 @@ def from_workers(dataset: Any, count: int, *, ahead: int, patience: float) -> It
             if isinstance(element, BaseException):
                 watch.check(also_zero=False)  # how it ended, rather than that it did
                 raise element
-            waited, limit = 0.0, patience
+            waited, ended, limit = 0.0, 0.0, patience
             yield element
     except GeneratorExit:
         broken = False
@@ -153,6 +156,12 @@ class _Watch:
             code = self._children[pid].exitcode
             if code or (code == 0 and also_zero):
                 raise WorkerError(f"{told} {_ending(code)}")
+
+    def one_has_ended(self) -> bool:
+        """Whether a process that is known has ended."""
+        self.look()
+        known = [self._children[pid] for pid in self._known().values() if pid in self._children]
+        return any(child.exitcode is not None for child in known)
 
     def kill(self) -> None:
         """Ends all of them."""
