@@ -84,7 +84,9 @@ class LayoutDataset:
 
     def _sound(self, clip: int, start: int) -> np.ndarray:
         folder = f"{self.directory}/{clip:05d}"
-        return np.concatenate([np.load(f"{folder}/{start + t:03d}.npy") for t in range(FRAMES)])
+        return np.concatenate(
+            [np.load(f"{folder}/{start + t:03d}.npy", allow_pickle=False) for t in range(FRAMES)]
+        )
 
 
 def one_thread(_: int = 0) -> None:

@@ -25,7 +25,8 @@ CALLS = frozenset(
     "os.execlp os.spawnl os.spawnv os.spawnlp os.spawnvp subprocess.getoutput "
     "subprocess.getstatusoutput asyncio.create_subprocess_shell shutil.unpack_archive "
     "importlib.import_module importlib.reload runpy.run_path runpy.run_module tempfile.mktemp "
-    "np.fromregex numpy.fromregex pd.read_pickle".split()
+    "np.fromregex numpy.fromregex pd.read_pickle "
+    "torch.load torch.hub.load torch.jit.load".split()
 )
 METHODS = frozenset("extractall extract unpack_archive exec_module load_module".split())
 """Names of methods, whatever they are called on."""
@@ -35,7 +36,18 @@ LOADERS = frozenset(
 ALLOWED = {
     ("lipjax/config_files.py", "exec_module"): "configs are code, and named by the user",
     ("lipjax/media/faces.py", "importlib.import_module"): "handed to a thread, with a fixed name",
+    ("lipjax/__init__.py", "importlib.import_module"): "names of a table in the same file",
+    ("benchmarks/torch_reference/table.py", "runpy.run_path"): "the tests' layer table",
+    ("benchmarks/evaluating.py", "importlib.import_module"): "names of a table in the same file",
 }
+OPPONENT = ("benchmarks/torch_reference/", "benchmarks/torch_windows.py")
+"""May import PyTorch, which they measure beside; they load no file with it."""
+
+
+def allowed(file: str, what: str) -> bool:
+    if what.split(".")[0] == "torch" and what not in CALLS and file.startswith(OPPONENT):
+        return True
+    return (file, what) in ALLOWED
 
 
 def dotted(node: ast.AST) -> str:
@@ -105,7 +117,7 @@ def test_no_source_runs_what_it_reads():
         f"{file.relative_to(ROOT)}:{line}: {what}"
         for file in files
         for line, what in offences(ast.parse(file.read_text(encoding="utf-8")))
-        if (file.relative_to(ROOT).as_posix(), what) not in ALLOWED
+        if not allowed(file.relative_to(ROOT).as_posix(), what)
     ]
     assert not found
 
@@ -127,6 +139,7 @@ def test_no_source_runs_what_it_reads():
         "compile(text, 'x', 'exec')",
         "__import__(name)",
         "importlib.import_module(name)",
+        "torch.load(file)",
         "thread.submit(importlib.import_module, name)",
         "os.system(line)",
         "subprocess.run(words, shell=True)",
