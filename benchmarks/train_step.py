@@ -206,7 +206,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--ours",
-        default="over cores",
+        default="",
         help="forms of lipjax's side, with commas: 'over cores' has a CPU device per core, as "
         "`lipjax train` does, '' has one; all sides stay in memory at once",
     )
