@@ -179,7 +179,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
     axes.margins(x=0.15)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
 
 
