@@ -1,44 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults put into data and into the processes that read them: named, counted, skipped, limited."""
+"""Faults put into data: named, counted, skipped, limited."""
 
-import copy
 import dataclasses
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fault_tools import CLIPS, INPUTS, MADE, STREAMS, changed, windows
 from synthetic import make_clip
 
 from lipjax.data import faults, schema
 from lipjax.data.prepare.pack import CorpusWriter
-from lipjax.data.reading import ClipIndex, Corpus, open_corpus, row_of
-from lipjax.data.views import ClipViews, Streams, View
-from lipjax.data.windows import Windows
-from lipjax.errors import ConfigError, CorpusError, WorkerError
-from lipjax.media.audio import LogMel
+from lipjax.data.reading import open_corpus
+from lipjax.data.views import ClipViews, View
+from lipjax.errors import ConfigError, CorpusError
 
-STREAMS = Streams(mouth_size=32, log_mel=LogMel(bands=40))
-INPUTS = {
-    "video": View("mouth", 16),
-    "log_mel": View("log_mel", 16),
-    "other": View("mouth", 16, where="other_clip"),
-}
-CLIPS, IN_A_SHARD = 12, 2
-
-
-def windows(corpora, inputs=INPUTS, **options):
-    corpora = corpora if isinstance(corpora, list) else [corpora]
-    options = {"split": "train", "streams": STREAMS, "batch_size": 8, "seed": 2, **options}
-    return Windows(corpora, inputs, **options)
+IN_A_SHARD = 2
 
 
 def assert_equal(one, other):
@@ -165,62 +146,6 @@ def test_records_are_the_same_bytes_in_every_process(whole, tmp_path):
 
 
 # Faults in what records hold.
-
-
-@dataclasses.dataclass(frozen=True)
-class Changed(Corpus):
-    """A corpus in memory; some of its clips are changed, or kill the process that reads them."""
-
-    clips_made: tuple = ()
-    changes: dict = dataclasses.field(default_factory=dict)
-    deadly: int = -1
-    flow: dict = dataclasses.field(default_factory=dict)
-
-    def index(self, split):
-        return ClipIndex.from_rows([row_of(clip) for clip in self.clips_made])
-
-    def clips(self, split):
-        return Clips(self.clips_made, self.changes, self.deadly)
-
-    def derived(self, name, split):
-        return Flows(self.clips_made, self.flow)
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    clips: tuple
-    changes: dict
-    deadly: int
-
-    def __getitem__(self, position):
-        if position == self.deadly and multiprocessing.parent_process() is not None:
-            os._exit(0)
-        clip = copy.copy(self.clips[position])
-        for name, value in self.changes.get(position, {}).items():
-            object.__setattr__(clip, name, value)  # no check of shapes on the way
-        return clip
-
-
-@dataclasses.dataclass(frozen=True)
-class Flows(Sequence):
-    clips: tuple
-    odd: dict
-
-    def __len__(self):
-        return len(self.clips)
-
-    def __getitem__(self, position):
-        if position in self.odd:
-            return self.odd[position]
-        return np.zeros((self.clips[position].num_frames - 1, 32, 32, 2), np.float16)
-
-
-MADE = tuple(make_clip(f"c{n:02d}", speaker="s", frames=24, seed=n) for n in range(CLIPS))
-
-
-def changed(changes=None, *, made=MADE, **rest):
-    description = {"splits": {"train": {"clips": len(made)}}}
-    return Changed(Path("memory"), description, made, changes or {}, **rest)
 
 
 def no_face(frames):
@@ -374,93 +299,6 @@ def test_a_fault_survives_its_way_between_processes():
 
     error = pickle.loads(pickle.dumps(faults.ClipFault(faults.NOT_FINITE, "clip a: sound")))
     assert (error.kind, str(error)) == ("not_finite", "clip a: sound")
-
-
-# Processes that die, hang or are left alone.
-
-
-def stream_of_workers(count, corpus=None, **options):
-    made = windows(corpus or changed(), workers=count, **options)
-    before = set(multiprocessing.active_children())
-    stream = made.iterate(ahead=1)
-    next(stream)
-    return stream, sorted(set(multiprocessing.active_children()) - before, key=lambda c: c.pid)
-
-
-def all_gone(children):
-    until = time.monotonic() + 30
-    while any(child.is_alive() for child in children):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return True
-
-
-def test_a_killed_worker_is_an_error_within_seconds():
-    stream, children = stream_of_workers(2)
-    os.kill(children[0].pid, signal.SIGTERM)  # a preemption: the parent's to handle
-    for _ in range(3):
-        next(stream)
-    os.kill(children[1].pid, signal.SIGKILL)
-    begin = time.monotonic()
-    told = rf"data worker [01] of 2 \(process {children[1].pid}\) was killed by signal 9 \(SIGKILL"
-    with pytest.raises(WorkerError, match=told + ".*memory.*data.cache_mb"):
-        for _ in range(100):
-            next(stream)
-    assert time.monotonic() - begin < 15
-    assert all_gone(children)
-    with pytest.raises(StopIteration):
-        next(stream)
-
-
-def test_a_worker_that_exits_with_code_0_is_no_endless_wait():
-    made = windows(changed(deadly=5), workers=1)
-    with pytest.raises(WorkerError, match="data worker 0 of 1 .* ended with exit code 0"):
-        for _ in made.iterate(ahead=1):
-            pass
-
-
-def test_a_worker_that_hangs_is_an_error_after_the_patience():
-    stream, children = stream_of_workers(1, patience=2.0, batch_size=2)
-    os.kill(children[0].pid, signal.SIGSTOP)
-    with pytest.raises(WorkerError, match=r"no batch from 1 data workers for 2 s \(worker 0"):
-        for _ in range(100):
-            next(stream)
-    assert all_gone(children)
-
-
-def test_an_error_in_a_worker_is_its_own():
-    broken = changed({n: {"id": "x"} for n in range(CLIPS)})
-    with pytest.raises(CorpusError, match="12 of 12 clips cannot be used|cannot be used"):
-        next(windows(broken, workers=1).iterate())
-
-
-ORPHANS = """
-import sys
-sys.path[:0] = [sys.argv[1], sys.argv[2]]
-import multiprocessing, test_data_faults as t
-if __name__ == "__main__":
-    stream, children = t.stream_of_workers(1)
-    print(children[0].pid, flush=True)
-    while True:
-        next(stream)
-"""
-
-
-def test_workers_end_with_a_parent_that_is_killed(tmp_path):
-    script = tmp_path / "orphans.py"
-    script.write_text(ORPHANS)
-    here = Path(__file__)
-    words = [sys.executable, str(script), str(here.parents[1]), str(here.parent)]
-    parent = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    pid = int(parent.stdout.readline())
-    os.kill(pid, 0)
-    parent.kill()
-    parent.wait()
-    until = time.monotonic() + 30
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < until:
-            os.kill(pid, 0)
-            time.sleep(0.1)
 
 
 @pytest.fixture(autouse=True)
