@@ -10,15 +10,13 @@ ratio is time of `form="lax"` over time of `form="rewritten"`: above 1, ours is 
 import argparse
 import dataclasses
 import functools
-import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from measuring import facts, spread, write
 
 from lipjax.nn.broadcasting import conv_of_broadcasts
 from lipjax.nn.convolution import conv, conv_transpose, enlarging_padding, same_padding
@@ -99,13 +97,13 @@ def measure(function, x, kernel, *, seconds: float) -> dict[str, float | list[fl
             jax.block_until_ready(compiled(x, kernel))
             taken[form].append(time.perf_counter() - began)
     ratios = [a / b for a, b in zip(*taken.values(), strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4)
+    found = spread(ratios)
     return {
         "lax_ms": 1e3 * statistics.median(taken["lax"]),
         "rewritten_ms": 1e3 * statistics.median(taken["rewritten"]),
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [quartiles[0], quartiles[2]],
-        "calls": len(ratios),
+        "ratio": found["median"],
+        "ratio_quartiles": found["quartiles"],
+        "calls": found["count"],
     }
 
 
@@ -117,14 +115,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the released generator's widths")
     args = parser.parse_args()
     device = jax.devices()[0]
-    facts = {
-        "device": f"{device.platform} {device.device_kind}",
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "jax": jax.__version__,
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
-    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    known = facts(device=f"{device.platform} {device.device_kind}")
+    print(", ".join(f"{name} {value}" for name, value in known.items()))
     print(f"{'forward and backward':52}{'lax ms':>10}{'ours ms':>10}{'ratio':>8}{'quartiles':>16}")
     cases = {}
     for name, function, x, kernel in problems(full=args.full):
@@ -135,9 +127,7 @@ def main() -> None:
             f"{found['ratio']:8.1f}{f'{low:.1f} to {high:.1f}':>16}",
             flush=True,
         )
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"facts": facts, "cases": cases}, indent=1) + "\n")
+    write({"facts": known, "cases": cases}, args.out)
 
 
 if __name__ == "__main__":

@@ -127,12 +127,11 @@ def _beside_the_twin(stored: dict[str, Any], kind: str) -> list[dict[str, Any]]:
         for sides, ratio in found.get("ratios", {}).items() if name.startswith(kind) else ():
             if sides.startswith("twin") and "seconds" in ratio:
                 value, what = ratio["seconds"], f"{name}: {sides}, by the clock"
-                low, high = value["low"], value["high"]
                 lines.append(
                     {
                         "what": what,
                         "median": value["median"],
-                        "quartiles": [low, high],
+                        "quartiles": value["quartiles"],
                         "unit": "x",
                         "target": 1.0,
                         "held": value["median"] >= 1.0,

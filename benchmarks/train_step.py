@@ -16,15 +16,14 @@ computed twice, whatever a side really does.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from measuring import RESULTS, ROOT, facts, spread, write
+
 KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -32,7 +31,7 @@ KEEP_MEMORY = {
 }
 """Both sides keep freed memory, as PyTorch's guide to CPUs advises: a tenth of its step is page
 faults without."""
-RESULT = ROOT / "benchmarks" / "results" / "torch_step.json"
+RESULT = RESULTS / "torch_step.json"
 FORWARD = {
     "generator": 140.5,
     "two": 3.2,
@@ -100,12 +99,6 @@ class Worker:
         return json.loads(line)
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return {"median": middle, "low": low, "high": high}
-
-
 def measure(sides: list[str], words: list[str], rounds: int, gflop: float) -> dict[str, Any]:
     """Runs all sides in turns.
 
@@ -161,37 +154,6 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def facts() -> dict[str, Any]:
-    """Where and by what this was measured."""
-    found = {}
-    for name in ("jax", "jaxlib", "flax", "torch", "numpy"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
-    return {
-        **found,
-        "commit": commit.stdout.strip(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
-
-
-def _processor() -> str | None:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return platform.processor() or None
-    names = [line.partition(":")[2].strip() for line in path.read_text().splitlines()
-             if line.startswith("model name")]  # fmt: skip
-    return names[0] if names else None
-
-
 def main() -> None:
     """Prints the table, and writes it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -215,7 +177,7 @@ def main() -> None:
     args = parser.parse_args()
     sides = [f"ours {how}".strip() for how in args.ours.split(",")]
     sides += [f"twin {how}" for how in args.twin.split(",") if how]
-    known = facts()
+    known = facts("flax", "torch")
     gflop = args.batch * useful_gflop(args.what, args.streams)
     words = [args.what, args.streams, str(args.batch)]
     print(", ".join(f"{name} {value}" for name, value in known.items()), flush=True)
@@ -225,13 +187,13 @@ def main() -> None:
     print(f"{'':24}{'s':>9}{'quartiles':>18}{'CPU s':>9}{'GFLOP/s':>9}{'peak GB':>9}{'first s':>9}")
     for side, row in found.items():
         s = row["seconds"]
-        quartiles = f"{s['low']:.2f} to {s['high']:.2f}"
+        quartiles = "{:.2f} to {:.2f}".format(*s["quartiles"])
         print(f"{side:24}{s['median']:9.2f}{quartiles:>18}{row['cpu_seconds']['median']:9.2f}"
               f"{row['gflop_per_second']:9.0f}{row['peak_bytes'] / 1e9:9.2f}"
               f"{row['seconds_to_first']:9.1f}")  # fmt: skip
     compared = ratios(found)
     for sides_of, kinds in compared.items():
-        told = "; ".join(f"{kind} {v['median']:.2f} ({v['low']:.2f} to {v['high']:.2f})"
+        told = "; ".join("{} {:.2f} ({:.2f} to {:.2f})".format(kind, v["median"], *v["quartiles"])
                          for kind, v in kinds.items())  # fmt: skip
         print(f"{sides_of}: {told}")
     _save(args.out, name, {
@@ -243,9 +205,7 @@ def main() -> None:
 def _save(path: Path, name: str, found: dict[str, Any]) -> None:
     """Adds a measurement to a file of measurements."""
     held = json.loads(path.read_text()) if path.is_file() else {}
-    held[name] = found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(held, indent=1) + "\n")
+    write({**held, name: found}, path)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,13 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def benchmark():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
     path = ROOT / "benchmarks" / "train_step.py"
     spec = importlib.util.spec_from_file_location("train_step", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,6 @@ def test_ratios_are_of_turns_and_above_one_where_the_first_is_faster(benchmark):
 
     found = benchmark.ratios({"ours": side(1.0, 2.0, 4.0), "twin eager": side(3.0, 4.0, 4.0)})
     assert found["twin eager / ours"]["seconds"]["median"] == 2.0
-    assert benchmark.spread([5.0]) == {"median": 5.0, "low": 5.0, "high": 5.0}
 
 
 def test_measurements_are_kept_beside_others(benchmark, tmp_path):

@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from lipjax.commands.jax_setup import set_up_jax
 from lipjax.commands.parser import add_landmarks, count, existing
 from lipjax.errors import ConfigError
 
@@ -77,6 +78,7 @@ def _run(args: argparse.Namespace) -> int:
         for name, default in _ONLY[args.figure].items()
     }
     common = {"frames": args.frames}
+    set_up_jax()
     if args.figure == "rows":
         from lipjax.figures.clips import rows_figure
 

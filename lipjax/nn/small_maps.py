@@ -2,8 +2,8 @@
 """2-D convolutions of maps with few places and many channels, as matrix products.
 
 On maps of one or four places most taps of a 3x3 kernel fall outside, and XLA's CPU convolutions
-reach a hundredth of the matrix rate. Here each tap is a product [pictures x places, I] by [I, O]
-over the places at which it falls inside; taps that never do cost nothing.
+fall to a few hundredths of the matrix rate. Here each tap is a product [pictures x places, I] by
+[I, O] over the places at which it falls inside; taps that never do cost nothing.
 """
 
 from collections.abc import Sequence

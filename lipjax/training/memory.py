@@ -2,8 +2,8 @@
 """Freed memory kept by the program, because giving it back and asking anew is slow.
 
 XLA on CPU asks for its temporaries anew in every step, hundreds of megabytes, and glibc hands such
-blocks straight back to the kernel, which has to clear each page again: a fifth of a training step
-of the full widths.
+blocks straight back to the kernel, which has to clear each page again: a fifth of the
+full-width generator's forward and backward pass.
 """
 
 import ctypes
