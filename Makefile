@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := test$(shell command -v nvidia-smi >/dev/null 2>&1 && echo ,cuda)
 VIDEOS ?=
 
-.PHONY: help install demo test test-slow lint docs clean
+.PHONY: help install demo test check test-slow docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,12 +21,15 @@ $(VENV)/.ready: setup.py pyproject.toml
 	@touch $@
 
 demo: install  ## corpus, training, evaluation, a talking mouth; VIDEOS=folder for your own videos
-	$(BIN)/python -m lipjax.demo --workdir runs/demo $(if $(VIDEOS),--videos '$(VIDEOS)')
+	$(BIN)/python -m lipjax.walkthrough --workdir runs/demo $(if $(VIDEOS),--videos '$(VIDEOS)')
 
 test: install  ## linter and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
+
+check: install docs  ## what is around the library: notebooks, wheel, version bounds, the page in a browser
+	$(BIN)/python -m pytest -q -m check --timeout=3000
 
 test-slow: install  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow --timeout=3000

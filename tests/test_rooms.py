@@ -22,7 +22,7 @@ ROOMS = (
     *("speakers", "training", "configs", "config_files", "builders", "build", "planning"),
     *("evaluation", "evaluate", "analysis", "report", "score", "generation", "generate"),
     *("previews", "stage_evaluation", "train", "jobs", "figures", "ablation", "commands"),
-    *("library", "cli", "demo"),
+    *("library", "cli", "walkthrough"),
 )
 """From the ground up: each imports only from itself and from those before it."""
 CORE = ("jax", "flax", "optax", "jaxtyping", "numpy")

@@ -35,7 +35,7 @@ A mouth that hardly opens is closed in every /p b m/; so how far it moves counts
 
 def main() -> int:
     """Runs the demo; the exit code is 0 if the mouth has learned to follow speech."""
-    parser = argparse.ArgumentParser(prog="lipjax.demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="lipjax.walkthrough", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--videos", type=Path, help="folder of talking-face videos")
     args = parser.parse_args()
