@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "lipjax.library": ("Talker", "load"),
+    "lipjax.pretrained": ("installed_models",),
     "lipjax.models.at_a_glance": ("Generator",),
     "lipjax.models.baselines": ("ChungGenerator",),
     "lipjax.models.vondrick": ("VondrickGenerator",),

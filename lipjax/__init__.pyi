@@ -30,6 +30,7 @@ from lipjax.models.perceptual import PerceptualAutoencoder as PerceptualAutoenco
 from lipjax.models.perceptual import PerceptualEncoder as PerceptualEncoder
 from lipjax.models.vondrick import VondrickGenerator as VondrickGenerator
 from lipjax.nn.log_mel import log_mel as log_mel
+from lipjax.pretrained import installed_models as installed_models
 from lipjax.speakers.at_a_glance import AtAGlanceSpeaker as AtAGlanceSpeaker
 from lipjax.speakers.chunks import speak as speak
 from lipjax.speakers.stream import stream as stream

@@ -13,6 +13,7 @@ from lipjax.commands import (
     babble,
     derive,
     eval,
+    export,
     figure,
     generate,
     prepare,
@@ -36,7 +37,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         dest="command", required=True, parser_class=Parser, metavar="COMMAND"
     )
     for command in (
-        *(prepare, derive, train, ablation, eval, generate, score, figure),
+        *(prepare, derive, train, ablation, eval, generate, score, figure, export),
         *(analyse, babble),
     ):
         command.add(commands)

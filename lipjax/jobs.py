@@ -29,7 +29,7 @@ def load_speaker(workdir: Path) -> tuple[Speaker, Any]:
     """Loads a trained model, ready to talk.
 
     Args:
-        workdir: folder of a training run.
+        workdir: folder of a training run, or of an exported model.
 
     Returns:
         The speaker and its parameters (the averaged ones of the best checkpoint).

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int16, UInt8
 
 from lipjax.errors import ConfigError
 from lipjax.media.audio import Sound, read_sound, to_int16
+from lipjax.pretrained import find_model
 from lipjax.speakers.contract import Speaker
 
 
@@ -98,20 +99,26 @@ class Talker:
         return generate(self.speaker, self.params, face=face, audio=audio, out=out, **options)
 
 
-def load(workdir: str | os.PathLike) -> Talker:
+def load(workdir: str | os.PathLike | None = None, *, model: str | None = None) -> Talker:
     """Loads a trained model.
 
     Args:
-        workdir: folder of a training run, which holds model.json and checkpoints.
+        workdir: folder of a training run or of an exported model. Without it and `model`, the
+            pretrained model that is installed.
+        model: name of an installed model, see `installed_models`.
 
     Returns:
         The model, with the averaged parameters of its best checkpoint.
 
     Raises:
-        ConfigError: there is no trained model, or one that does not talk.
+        ConfigError: there is no trained model, one that does not talk, or both are given.
     """
     from lipjax.jobs import load_speaker
 
+    if workdir is None:
+        return Talker(*load_speaker(find_model(model)))
+    if model is not None:
+        raise ConfigError("give a workdir or the name of a model, not both")
     return Talker(*load_speaker(Path(workdir)))
 
 

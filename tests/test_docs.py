@@ -164,7 +164,11 @@ def test_settings_named_in_passing_exist(page):
     for span in SPAN.findall(prose(TEXTS[page])):
         for first, second in pattern.findall(span):
             key = first or second
-            if key.endswith((".py", ".md", ".json")) or set(key.split(".")) & {"key", "pid", "log"}:
+            if key.endswith((".py", ".md", ".json", ".npz")) or set(key.split(".")) & {
+                "key",
+                "pid",
+                "log",
+            }:
                 continue
             assert key in keys, f"{page.name}: {key}"
 

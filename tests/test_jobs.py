@@ -3,14 +3,17 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 from talking import openings, speech
 
+import lipjax
 from lipjax import cli
 from lipjax.media.audio import write_wav
 from lipjax.media.video import probe
+from lipjax.training.stored import load_params
 
 QUICK = {
     "train.steps": 2,
@@ -83,3 +86,23 @@ def test_the_run_makes_a_mouth_speak(trained, capsys, tmp_path):
     assert cli.main(words) == 0
     assert "1 made, 1 failed" in capsys.readouterr().out
     assert (tmp_path / "one.mp4").is_file() and not (tmp_path / "two.mp4").exists()
+
+
+def test_the_run_is_exported_and_taken_like_a_workdir(trained, capsys, tmp_path):
+    workdir, words = trained
+    out = tmp_path / "model"
+    assert cli.main(["export", "--workdir", str(workdir), "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"model.json", "weights.npz", "MODEL_CARD.md"}
+    pairs = [load_params(folder)["params"]["generator"] for folder in (workdir, out)]
+    jax.tree.map(np.testing.assert_array_equal, *pairs)
+    told = "".join(path.read_text() for path in out.iterdir() if path.suffix != ".npz")
+    assert (
+        str(workdir.parent) not in told
+        and "/" not in json.loads((out / "model.json").read_text())["corpora"]
+    )
+    mouth = np.full((64, 64, 3), (190, 120, 110), np.uint8)
+    sound = speech(openings(10))
+    one, other = (lipjax.load(f)(mouth, sound.samples, rate=sound.rate) for f in (workdir, out))
+    np.testing.assert_array_equal(one, other)
+    assert cli.main(["export", "--workdir", str(workdir), "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err

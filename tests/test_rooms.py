@@ -21,8 +21,17 @@ ROOMS = (
     *("errors", "media", "data", "nn", "models", "losses", "metrics", "state", "tasks"),
     *("speakers", "training", "configs", "config_files", "builders", "build", "planning"),
     *("evaluation", "evaluate", "analysis", "report", "score", "generation", "generate"),
-    *("previews", "stage_evaluation", "train", "jobs", "figures", "ablation", "commands"),
-    *("library", "cli", "walkthrough"),
+    *(
+        "previews",
+        "stage_evaluation",
+        "train",
+        "jobs",
+        "export",
+        "pretrained",
+        "figures",
+        "ablation",
+    ),
+    *("commands", "library", "cli", "walkthrough"),
 )
 """From the ground up: each imports only from itself and from those before it."""
 CORE = ("jax", "flax", "optax", "jaxtyping", "numpy")

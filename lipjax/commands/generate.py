@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from lipjax.commands.jax_setup import set_up_jax
-from lipjax.commands.parser import add_landmarks, existing
+from lipjax.commands.parser import add_landmarks, add_model, existing, model_of
 from lipjax.errors import ConfigError
 
 
@@ -16,10 +16,9 @@ def add(commands) -> None:
         help="make a picture or video speak",
         description="Makes the mouth of a picture, or of a video to dub, say the given speech, "
         "and writes an mp4 with the sound.",
-        epilog="Example: lipjax generate --workdir runs/mine --face me.jpg --audio speech.wav "
-        "--out talk.mp4",
+        epilog="Example: lipjax generate --face me.jpg --audio speech.wav --out talk.mp4",
     )
-    p.add_argument("--workdir", type=existing, required=True, help="folder of the trained run")
+    add_model(p)
     p.add_argument("--face", type=existing, help="mouth crop, photo of a face, or video to dub")
     p.add_argument("--audio", type=existing, help="speech: any sound or video file")
     p.add_argument("--out", type=Path, help="the mp4 to write")
@@ -47,8 +46,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.list is None and len(given) < len(single):
         missing = ", ".join(flag for flag in single if flag not in given)
         raise ConfigError(f"{missing} must be given (or --list PAIRS.CSV for many videos)")
+    workdir = model_of(args)
     set_up_jax()
-    speaker, params = load_speaker(args.workdir)
+    speaker, params = load_speaker(workdir)
     if args.list is not None:
         many = generate_many(
             speaker, params, args.list, landmarks=args.landmarks, progress=show_progress

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lipjax.errors import nearest
+from lipjax.pretrained import BUILT_IN, find_model
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,6 +65,34 @@ def existing(text: str) -> Path:
         close = difflib.get_close_matches(missing.name, beside, n=1)
         hint = f" (did you mean {str(missing.parent / close[0])!r}?)" if close else ""
     raise argparse.ArgumentTypeError(f"no such file or folder: {text!r}{hint}")
+
+
+def add_model(p: argparse._ActionsContainer) -> None:
+    """Adds the flags that say which model talks."""
+    which = p.add_mutually_exclusive_group()
+    which.add_argument(
+        "--workdir", type=existing, help="folder of a trained run, or of an exported model"
+    )
+    which.add_argument(
+        "--model",
+        metavar="NAME",
+        help="an installed model (default, without --workdir: a model package that is installed, "
+        f"else {BUILT_IN}, which was trained on drawn faces)",
+    )
+
+
+def model_of(args: argparse.Namespace) -> Path:
+    """Returns the folder that the flags of `add_model` name, and says what was chosen for them.
+
+    Raises:
+        ConfigError: no model of that name is installed.
+    """
+    if args.workdir is not None:
+        return args.workdir
+    folder = find_model(args.model)
+    if args.model is None:
+        print(f"no --workdir: the installed model {folder.name}; see {folder / 'MODEL_CARD.md'}")
+    return folder
 
 
 def add_landmarks(p: argparse._ActionsContainer) -> None:

@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from lipjax.errors import ConfigError
 from lipjax.training import damage
 from lipjax.training.disk_errors import first_line
+from lipjax.training.weights import WEIGHTS, load_weights
 
 FOLDER = "checkpoints"  # of a workdir
 Which = Literal["best", "latest"] | int
@@ -130,8 +131,8 @@ def load_params(path: Path, *, which: Which = "best", averaged: bool = True) -> 
     """Reads trained networks without knowing the task or the optimiser.
 
     Args:
-        path: a workdir, its `checkpoints` folder, or one checkpoint.
-        which: see `find_checkpoint`.
+        path: a workdir, its `checkpoints` folder, one checkpoint, or an exported model.
+        which: see `find_checkpoint`; an exported model holds but one.
         averaged: take the averaged copy of each network that has one.
 
     Returns:
@@ -140,6 +141,8 @@ def load_params(path: Path, *, which: Which = "best", averaged: bool = True) -> 
     Raises:
         ConfigError: there is no checkpoint, or it is damaged.
     """
+    if (Path(path) / WEIGHTS).is_file():
+        return load_weights(path)
     found = find_checkpoint(path, which)
     tree = read(found, ("params", "stats", "ema"))
     try:
