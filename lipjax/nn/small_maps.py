@@ -28,11 +28,15 @@ def conv(
         padding: zeros (before, after) in height and width.
     """
     sizes = [
-        (n + sum(pad) - taps) // stride + 1
-        for n, pad, taps, stride in zip(
+        (n + sum(pad) - length) // stride + 1
+        for n, pad, length, stride in zip(
             x.shape[1:3], padding, kernel.shape[:2], strides, strict=True
         )
     ]
+    # Split, not indexed: the gradient is then laid side by side. That of an index is padded to the
+    # whole kernel, and a sum of as many whole kernels as there are taps costs more than all else.
+    count = kernel.shape[0] * kernel.shape[1]
+    taps = lax.split(kernel.reshape(count, *kernel.shape[2:]), (1,) * count)
     total = None
     for row in range(kernel.shape[0]):
         down = _inside(row, x.shape[1], sizes[0], strides[0], padding[0][0])
@@ -42,7 +46,8 @@ def conv(
                 continue
             seen = x[:, _seen(row, down, strides[0], padding[0][0])]
             seen = seen[:, :, _seen(column, across, strides[1], padding[1][0])]
-            y = lax.dot_general(seen, kernel[row, column], (((3,), (0,)), ((), ())))
+            tap = taps[row * kernel.shape[1] + column][0]
+            y = lax.dot_general(seen, tap, (((3,), (0,)), ((), ())))
             around = [
                 (places[0], size - 1 - places[-1])
                 for places, size in zip((down, across), sizes, strict=True)
