@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from lipjax.errors import ConfigError
 from lipjax.nn import narrow, small_maps, winograd
-from lipjax.nn.choosing import by_platform, is_small_map, winograd_filter
+from lipjax.nn.choosing import by_platform, is_from_few, is_small_map, winograd_filter
 
 Padding = Sequence[Sequence[int]]
 FORMS = ("rewritten", "lax")
@@ -163,6 +163,9 @@ def _conv2d(x, kernel, strides, padding):
         return by_platform(x, kernel, quick, plain)
     if is_small_map(x.shape, kernel.shape, strides, padding):
         quick = functools.partial(small_maps.conv, strides=strides, padding=padding)
+        return by_platform(x, kernel, quick, plain)
+    if strides == (1, 1) and is_from_few(kernel.shape, padding):
+        quick = functools.partial(narrow.conv_from_few, padding=padding)
         return by_platform(x, kernel, quick, plain)
     return plain(x, kernel)
 

@@ -26,6 +26,11 @@ def log_mel(
 
     Returns:
         n // hop columns.
+
+    Example:
+        >>> settings = lipjax.LogMel(rate=16_000)
+        >>> lipjax.log_mel(jnp.zeros((2, 8_000)), settings, settings.filters()).shape
+        (2, 50, 128)
     """
     count, bands = samples.shape[-1] // settings.hop, filters.shape[0]
     if not count:

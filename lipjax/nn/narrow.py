@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""3-D convolutions to very few channels, such as a video's colours, at stride 1.
+"""Convolutions to very few channels, such as a video's colours, at stride 1, and from them.
 
 Three output channels fill a fifth of a vector register, and the weight gradient of such a layer is
 the slowest convolution of all on XLA's CPU backend. With the taps in time and height as channels
 (49 times 3 for 7x7x7) a convolution along the width alone is left; its results, shifted by their
 taps, are added up. The weight gradient is then one matrix product per tap along the width.
+
+The gradient in the pictures that a network looks at is such a convolution too.
 """
 
 import functools
@@ -50,9 +52,7 @@ def _shifted_sum(y, taps: int, axis: int):
 
 def _along_width(x, kernel, sides):
     flat = x.reshape(-1, *x.shape[2:])
-    y = lax.conv_general_dilated(
-        flat, kernel[None], (1, 1), ((0, 0), sides), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    y = _plain(flat, kernel[None], ((0, 0), sides))
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
@@ -84,3 +84,42 @@ def _backward(padding, saved, cotangent):
 
 
 conv.defvjp(lambda x, kernel, padding: (conv(x, kernel, padding), (x, kernel)), _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv_from_few(
+    x: Float[Array, "N H W I"],
+    kernel: Float[Array, "kh kw I O"],
+    padding: tuple[tuple[int, int], tuple[int, int]],
+) -> Float[Array, "N h w O"]:
+    """Returns the convolution of pictures with few channels at stride 1; its gradient is quick.
+
+    Args:
+        x: pictures of few channels.
+        kernel: taps, input channels, output channels.
+        padding: zeros (before, after) in height and width, fewer than taps.
+    """
+    return _plain(x, kernel, padding)
+
+
+def _plain(x, kernel, padding):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=numbers)
+
+
+def _from_few_backward(padding, saved, cotangent):
+    x, kernel = saved
+    back = [
+        (taps - 1 - low, taps - 1 - high)
+        for taps, (low, high) in zip(kernel.shape, padding, strict=False)
+    ]
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    dx = conv(cotangent[:, None], turned[None], ((0, 0), *back))[:, 0]
+    _, pull = jax.vjp(lambda taps: _plain(x, taps, padding), kernel)
+    return dx, *pull(cotangent)
+
+
+conv_from_few.defvjp(
+    lambda x, kernel, padding: (conv_from_few(x, kernel, padding), (x, kernel)),
+    _from_few_backward,
+)

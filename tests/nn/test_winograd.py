@@ -126,6 +126,38 @@ def test_few_output_channels_have_right_second_derivatives():
     check_grads(jax.jit(run), (x, kernel), order=2, modes=["rev"], rtol=3e-2, atol=3e-2)
 
 
+@pytest.mark.parametrize(
+    ("taps", "padding"),
+    [((5, 7), ((2, 2), (3, 3))), ((5, 5), ((0, 0), (0, 0))), ((7, 4), ((6, 1), (0, 2)))],
+)
+def test_few_input_channels_equal_lax(taps, padding):
+    x, kernel = _problem((2, 1, 9, 8), (1, *taps), 3, 6)
+    sides = ((0, 0), *padding)
+    assert choosing.is_from_few(kernel.shape[1:], padding)
+    found = _value_and_gradients(
+        lambda x, kernel: narrow.conv_from_few(x[:, 0], kernel[0], padding)[:, None], x, kernel
+    )
+    plain = _value_and_gradients(lambda *a: _plain(*a, 1, sides), x, kernel)
+    for ours, expected in zip(found, plain, strict=True):
+        assert _error(ours, np.asarray(expected)) < 2e-6
+
+
+def test_few_input_channels_are_chosen_for_the_first_look_at_a_picture():
+    valid = ((0, 0), (0, 0))
+    assert choosing.is_from_few((7, 7, 3, 64), valid)
+    assert not choosing.is_from_few((3, 3, 3, 64), valid)
+    assert not choosing.is_from_few((7, 7, 6, 64), valid)
+    assert not choosing.is_from_few((7, 7, 3, 64), ((7, 0), (0, 0)))
+    shapes = (
+        jax.ShapeDtypeStruct((1, 12, 12, 3), np.float32),
+        jax.ShapeDtypeStruct((7, 7, 3, 8), np.float32),
+    )
+    lowered = jax.jit(
+        jax.grad(lambda x, k: convolution.conv(x, k, strides=(1, 1), padding=valid).sum())
+    ).lower(*shapes)
+    assert "x21xf32" in lowered.as_text()  # 7 taps times 3 colours
+
+
 def _chosen(shape, kernel_shape, strides=ONE, padding=SAME, **options):
     return choosing.winograd_filter(shape, kernel_shape, strides, padding, **options)
 
