@@ -67,7 +67,7 @@ class Worker:
         """Starts it and waits for its first run.
 
         Args:
-            side: "ours", "ours over cores" or "twin ...".
+            side: "ours", "ours over cores", "ours remat" or "twin ...".
             words: what to run.
         """
         self.process = subprocess.Popen(
@@ -169,8 +169,8 @@ def main() -> None:
     parser.add_argument(
         "--ours",
         default="",
-        help="forms of lipjax's side, with commas: 'over cores' has a CPU device per core, as "
-        "`lipjax train` does, '' has one; all sides stay in memory at once",
+        help="forms of lipjax's side, with commas: 'over cores' has a CPU device per core, 'remat' "
+        "recomputes the decoder, '' neither; all sides stay in memory at once",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULT)

@@ -14,14 +14,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def ours(what: str, streams: str, batch: int, over_cores: bool) -> Callable[[], None]:
-    """Returns lipjax's side, compiled; over a CPU device per core, as `lipjax train` does."""
+def ours(what: str, streams: str, batch: int, how: str) -> Callable[[], None]:
+    """Returns lipjax's side, compiled.
+
+    Args:
+        what: "generator" or "step".
+        streams: of the discriminator, "two" or "three".
+        batch: clips.
+        how: "over cores" has a CPU device per core, "remat" recomputes the decoder on the way
+            back; both may be told.
+    """
     import jax
 
     from lipjax.training import sharding
     from lipjax.training.programs import programs_of
 
-    if over_cores:
+    if "over cores" in how:
         sharding.spread_over_cores(batch)
     mesh = sharding.make_mesh()
     split = sharding.batch_sharding(mesh)
@@ -30,6 +38,7 @@ def ours(what: str, streams: str, batch: int, over_cores: bool) -> Callable[[], 
     from benchmarks.torch_reference.noise import noise
 
     config = our_step.config_of(streams, batch=max(batch, 2))
+    config.generator.remat = "remat" in how
     made = our_step.batch_of(config, noise)
     task, given = our_step.task_and_given(config)
     if what == "generator":
@@ -114,7 +123,7 @@ def work(side: str, what: str, streams: str, batch: int) -> None:
     if side.startswith("twin"):
         run = twin(what, streams, batch, side.partition(" ")[2])
     else:
-        run = ours(what, streams, batch, over_cores="over cores" in side)
+        run = ours(what, streams, batch, side.partition(" ")[2])
     run()
     tell({"seconds_to_first": time.perf_counter() - began})
     forget_peak()

@@ -44,24 +44,46 @@ def models() -> tuple[Any, Any]:
     return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(found))
 
 
-def fit_landmarks(image: UInt8[np.ndarray, "H W *c"], box: Box) -> Float32[np.ndarray, "68 2"]:
+def fit_landmarks(
+    image: UInt8[np.ndarray, "H W *c"], box: Box, *, roll: float | None = None
+) -> Float32[np.ndarray, "68 2"]:
     """Fits the 68 points to a face whose box is known, enlarged to 400 pixels or more.
 
     Args:
         image: RGB or grey picture.
         box: where dlib's detector would put the face (see `box_of_landmarks`).
+        roll: the face's tilt by `fit_roll`, where it is known; that saves a quarter of the work.
 
     Returns:
         Points (x, y) in pixels of `image`, finer than whole pixels.
     """
-    import cv2
+    grey = _grey(image)
+    if roll is None:
+        roll = fit_roll(grey, box)
+    return _fit(grey, box, roll, FIT_BOXES).astype(np.float32)
 
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2:] == (3,) else image
-    # The predictor starts from an upright face, so a tilted one is fitted upright.
+
+def fit_roll(image: UInt8[np.ndarray, "H W *c"], box: Box) -> float:
+    """Finds how a face is tilted: the predictor starts from an upright one.
+
+    Args:
+        image: RGB or grey picture.
+        box: as for `fit_landmarks`.
+
+    Returns:
+        The angle of the line between the eyes in radians, clockwise.
+    """
+    grey = _grey(image)
     roll = _roll(_fit(grey, box, 0.0, FIT_BOXES[:1]))
     if abs(roll) > LARGE_ROLL:
         roll = _roll(_fit(grey, box, roll, FIT_BOXES[:1]))
-    return _fit(grey, box, roll, FIT_BOXES).astype(np.float32)
+    return roll
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    import cv2
+
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2:] == (3,) else image
 
 
 def _fit(grey: np.ndarray, box: Box, roll: float, boxes: tuple[_Change, ...]) -> np.ndarray:

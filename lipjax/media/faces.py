@@ -17,7 +17,7 @@ from lipjax.errors import ConfigError, FaceNotFoundError, MediaError, nearest
 from lipjax.media import dlib_faces
 from lipjax.media.arrays import load_array
 from lipjax.media.crops import MOUTH
-from lipjax.media.dlib_faces import fit_landmarks
+from lipjax.media.dlib_faces import fit_landmarks, fit_roll
 from lipjax.media.tracking import (
     MAX_FACES,
     Backend,
@@ -37,6 +37,7 @@ __all__ = [
     "box_of_landmarks",
     "face_in_image",
     "fit_landmarks",
+    "fit_roll",
     "landmark_file",
     "load_backend",
     "track",

@@ -84,8 +84,12 @@ def read_with_dlib(
     stage: Stage, mouths: UInt8[np.ndarray, "T S S 3"]
 ) -> Float32[np.ndarray, "T 68 2"]:
     """The reader for real faces: dlib's predictor on the crop pasted into the stage."""
+    # The eyes are the stage's in every picture, and with them the tilt.
+    roll = faces.fit_roll(stage.frame, stage.box)
     points = [
-        faces.fit_landmarks(paste_mouth(stage.frame, mouth, stage.mouth_from_frame), stage.box)
+        faces.fit_landmarks(
+            paste_mouth(stage.frame, mouth, stage.mouth_from_frame), stage.box, roll=roll
+        )
         for mouth in mouths
     ]
     return crops.apply(stage.mouth_from_frame, np.stack(points).astype(np.float64)).astype(

@@ -70,6 +70,10 @@ def test_fitting_is_deterministic_and_grey_or_colour(portrait, face):
     first = faces.fit_landmarks(portrait, face.box)
     np.testing.assert_array_equal(first, faces.fit_landmarks(portrait, face.box))
     np.testing.assert_array_equal(first, faces.fit_landmarks(grey, face.box))
+    roll = faces.fit_roll(portrait, face.box)
+    np.testing.assert_array_equal(first, faces.fit_landmarks(portrait, face.box, roll=roll))
+    other = faces.fit_landmarks(portrait, face.box, roll=roll + 0.3)
+    assert np.abs(first - other).max() > 0.1
 
 
 def test_the_box_of_landmarks_is_near_the_detectors(portrait, face):
