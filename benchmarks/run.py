@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every benchmark, and draws what came out beside the targets.
 
-    python benchmarks/run.py [--corpus CORPUS] [--videos VIDEOS] [--workdir WORKDIR]
-        [--torch-python PYTHON] [--only NAME ...]
+    python benchmarks/run.py [--corpus CORPUS] [--videos VIDEOS] [--torch-python PYTHON]
+        [--only NAME ...]
 
 Each benchmark is a program of its own that writes `results/NAME.json`; here they are started one
 after another, so that they do not disturb each other, and their lines become one table and
@@ -40,7 +40,7 @@ class Benchmark:
         name: of its result file.
         script: file beside this one.
         needs: modules without which it cannot run.
-        takes: what is handed on to it where it is given: "corpus", "videos" or "workdir".
+        takes: what is handed on to it where it is given: "corpus" or "videos".
         words: further words of its command line.
         short: words of its short form; None where it has none of a few seconds.
         result: name of its result file, if another.
@@ -65,7 +65,7 @@ BENCHMARKS = (
     Benchmark("cpbd", "cpbd.py", ("cpbd", "skimage"), "corpus"),
     Benchmark("preparing", "preparing.py", ("av", "dlib"), "videos", ("--profile",)),
     Benchmark("compile_time", "compile_time.py", short=None),
-    Benchmark("evaluating", "evaluating.py", takes="workdir", short=None),
+    Benchmark("evaluating", "evaluating.py", ("av",), "corpus", short=None),
     Benchmark("convolutions", "convolutions.py", short=None),
     Benchmark("step", "train_step.py", ("torch",), None, ("--what", "step"), None, result=TWIN),
     Benchmark(
@@ -88,8 +88,6 @@ def run_one(benchmark: Benchmark, args: argparse.Namespace, given: dict[str, Pat
     if args.short and benchmark.short is None:
         return "skipped: has no short form"
     handed = given.get(benchmark.takes or "")
-    if benchmark.takes == "workdir" and not handed:
-        return "skipped: give the folder of a trained run by --workdir"
     pythons = [sys.executable, *([args.torch_python] if args.torch_python else [])]
     python = next((p for p in pythons if has(p, list(benchmark.needs))), None)
     if python is None:
@@ -185,7 +183,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
 @contextlib.contextmanager
 def inputs(args: argparse.Namespace) -> Iterator[dict[str, Path | None]]:
     """What benchmarks are given: the folders named; the short form shares one built-in corpus."""
-    given = {"corpus": args.corpus, "videos": args.videos, "workdir": args.workdir}
+    given = {"corpus": args.corpus, "videos": args.videos}
     if args.short and args.corpus is None:
         with corpus_or_builtin(None, clips=2) as corpus:
             yield {**given, "corpus": corpus.directory}
@@ -200,7 +198,6 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--corpus", type=Path, help="prepared corpus; else built-in ones are made")
     parser.add_argument("--videos", type=Path, help="videos for prepare; else built-in ones")
-    parser.add_argument("--workdir", type=Path, help="trained run for evaluation's shares")
     parser.add_argument("--torch-python", metavar="PYTHON", help="a Python with PyTorch and lipjax")
     parser.add_argument("--results", type=Path, default=measuring.RESULTS, help="folder to write")
     parser.add_argument("--short", action="store_true", help="seconds of each: do they run?")
