@@ -13,7 +13,13 @@ from lipjax.builders.descriptions import (
     save_description,
     speaker_of,
 )
-from lipjax.builders.networks import discriminator_of, flow_of, generator_of, perceptual_of
+from lipjax.builders.networks import (
+    discriminator_of,
+    flow_of,
+    generator_of,
+    is_wide,
+    perceptual_of,
+)
 from lipjax.builders.stages import Given, given_names, load_given, stage_of
 from lipjax.builders.tasks import task_of
 
@@ -26,6 +32,7 @@ __all__ = [
     "flow_of",
     "generator_of",
     "given_names",
+    "is_wide",
     "load_description",
     "load_given",
     "perceptual_of",

@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from lipjax.errors import ConfigError, nearest
@@ -86,6 +87,23 @@ _VIDEO_STREAMS: dict[str, dict[str, Any]] = {
     "difference": {"strides": DIFFERENCE_STRIDES},
 }
 """Source of a video stream -> how it gets from its size to the map that all streams share."""
+
+
+_WIDE = 128
+
+
+def is_wide(config: ConfigDict) -> bool:
+    """Returns whether the network that a config trains has layers that fill all cores of a CPU.
+
+    One device then does more than one per core, each of which reads all weights for its share of
+    the windows: at published widths and two windows the step takes three quarters of the time.
+
+    Args:
+        config: of the core system, or of a stage.
+    """
+    settings = config.generator if config.task == "at_a_glance" else config.network
+    found = [np.max(value, initial=0) for name, value in settings.items() if "width" in name]
+    return bool(max(found, default=0) >= _WIDE)
 
 
 def discriminator_of(settings: Settings) -> Discriminator:

@@ -39,13 +39,14 @@ def add(commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from lipjax import build
     from lipjax.ablation import ablation
     from lipjax.config_files import load_config
     from lipjax.training.sharding import spread_over_cores
 
     set_up_jax()
-    config = load_config(args.config, args.overrides)
-    if config.train.shards == 1:
+    config = load_config(args.config, overrides=args.overrides)
+    if config.train.shards == 1 and not build.is_wide(config):
         spread_over_cores(config.data.batch_size)
     ablation(
         args.config,

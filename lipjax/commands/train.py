@@ -76,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.recipe and args.stage:
         raise ConfigError("--recipe trains all stages, --stage one of them; choose")
     dry_run.check(args)
-    config = load_config(args.config, args.overrides)
+    config = load_config(args.config, overrides=args.overrides)
     if args.stage:
         config = build.stage_of(config, args.stage)
     if dry_run.elsewhere(args):
@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     named = (args.coordinator, args.processes, args.process)
     if args.distributed or any(value is not None for value in named):
         join(coordinator=args.coordinator, processes=args.processes, process=args.process)
-    elif config.train.shards == 1:
+    elif config.train.shards == 1 and not build.is_wide(config):
         spread_over_cores(config.data.batch_size)
     if args.dry_run:
         return dry_run.run(args, config)
