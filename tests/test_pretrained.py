@@ -3,7 +3,10 @@
 
 import importlib.metadata
 import json
+import tomllib
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -39,15 +42,32 @@ def test_the_built_in_model_opens_for_vowels_and_rests_in_silence():
     assert still.astype(float).std(axis=0).mean() < 0.2 * video.astype(float).std(axis=0).mean()
 
 
-def test_its_folder_names_no_place_and_has_a_card():
-    folder = find_model(BUILT_IN)
+GRID = Path(__file__).parents[1] / "model_packages" / "lipjax_grid"
+
+
+@pytest.mark.parametrize(
+    "folder", [find_model(BUILT_IN), GRID / "lipjax_grid"], ids=["built-in", "grid"]
+)
+def test_what_we_give_away_names_no_place_and_has_a_card(folder):
     described = json.loads((folder / "model.json").read_text())
     assert all("/" not in corpus for corpus in described["corpora"])
     card = (folder / "MODEL_CARD.md").read_text()
     for part in ("Data and terms", "How it was trained", "Measured quality", "Limits"):
         assert f"## {part}" in card
     assert "Write here" not in card and "synthetic" in card
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 20e6
+    assert sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) < 20e6
+    talker = lipjax.load(folder)
+    count = sum(leaf.size for leaf in jax.tree.leaves(talker.params))
+    assert f"{count:,} parameters" in card
+
+
+def test_the_weights_of_grid_stay_outside_with_their_own_terms():
+    settings = tomllib.loads((GRID / "pyproject.toml").read_text())
+    assert settings["project"]["entry-points"][GROUP] == {"grid": "lipjax_grid"}
+    assert settings["project"]["license-files"] == ["LICENSE.md"]
+    terms = (GRID / "LICENSE.md").read_text()
+    assert "research only" in terms and "Cooke" in terms
+    assert "model_packages" not in (GRID.parents[1] / "setup.py").read_text()
 
 
 def test_a_model_package_goes_before_the_built_in_one(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Weights trained on GRID; `lipjax generate --model grid`. Terms: LICENSE.md."""
