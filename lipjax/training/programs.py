@@ -47,6 +47,12 @@ class Programs:
         return self.train_step.lower(self.state, self.batch).compile()
 
 
+def _quickly(mesh: Mesh) -> dict[str, int] | None:
+    """Options to compile what runs once: of random numbers LLVM takes five times as long else."""
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return {"xla_backend_optimization_level": 0} if on_cpu else None
+
+
 def programs_of(
     task: Task, batch: Shapes, *, mesh: Mesh, given: Mapping[str, Any], seed: int = 0
 ) -> Programs:
@@ -72,7 +78,7 @@ def programs_of(
         mesh=mesh,
         state=sharding.with_shardings(abstract, shardings),
         batch=batch,
-        init=jax.jit(init, out_shardings=shardings),
+        init=jax.jit(init, out_shardings=shardings, compiler_options=_quickly(mesh)),
         train_step=jax.jit(
             task.train_step,
             in_shardings=(shardings, split),
