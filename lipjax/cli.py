@@ -11,6 +11,7 @@ from lipjax.commands import (
     ablation,
     analyse,
     babble,
+    demo,
     derive,
     eval,
     export,
@@ -38,7 +39,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     for command in (
         *(prepare, derive, train, ablation, eval, generate, score, figure, export),
-        *(analyse, babble),
+        *(analyse, babble, demo),
     ):
         command.add(commands)
     return root, dict(commands.choices)

@@ -54,7 +54,7 @@ def test_help_lists_the_commands_with_what_they_do(capsys):
     code, out, err = call(capsys, "--help")
     assert code == 0 and not err
     known = {"prepare", "derive", "train", "eval", "generate", "score", "figure"}
-    known |= {"ablation", "analyse", "babble", "export"}
+    known |= {"ablation", "analyse", "babble", "demo", "export"}
     assert set(COMMANDS) == known
     for name in COMMANDS:
         assert re.search(rf"^ +{name} +\w+ \w+", out, re.MULTILINE)

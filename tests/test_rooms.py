@@ -30,6 +30,7 @@ ROOMS = (
         "pretrained",
         "figures",
         "ablation",
+        "demo_page",
     ),
     *("commands", "library", "cli", "walkthrough"),
 )
@@ -39,6 +40,7 @@ CORE = ("jax", "flax", "optax", "jaxtyping", "numpy")
 LATE = (
     *("av", "cv2", "dlib", "face_recognition_models", "librosa", "matplotlib", "mediapipe"),
     *("tensorflow_datasets", "grain", "soxr", "espeakng_loader", "array_record", "tensorboard"),
+    *("gradio", "gradio_client", "fastapi", "starlette", "uvicorn"),
 )
 """Slow to import, or an extra: imported in the functions that use them."""
 
