@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := test$(shell command -v nvidia-smi >/dev/null 2>&1 && echo ,cuda)
 VIDEOS ?=
 
-.PHONY: help install demo test check test-slow docs clean
+.PHONY: help install demo test check test-slow docs browser clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,10 +26,13 @@ demo: install  ## corpus, training, evaluation, a talking mouth; VIDEOS=folder f
 test: install  ## linter and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile
 
-check: install docs  ## what is around the library: notebooks, wheel, version bounds, the page in a browser
+check: install docs browser  ## what is around the library: notebooks, wheel, version bounds, the page in a browser
 	$(BIN)/python -m pytest -q -m check --timeout=3000
+
+browser:  ## install Chromium and its driver, in which check tries the page (Debian, root)
+	@scripts/install_browser.sh
 
 test-slow: install  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow --timeout=3000

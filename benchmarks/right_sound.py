@@ -66,7 +66,7 @@ def prepared(workdir: Path, *, speakers: int, sentences: int) -> None:
         people = sorted(path.name for path in (workdir / "videos").iterdir() if path.is_dir())
         settings = PrepareSettings(test_speakers=tuple(people[-2:]))
         prepare(workdir / "videos", workdir / "corpus", settings=settings)
-    config = load_config("at_a_glance.py:tiny,row=e", overrides(workdir))
+    config = load_config("at_a_glance.py:tiny,row=e", overrides=overrides(workdir))
     for name in ("flow", "perceptual"):
         stage = build.stage_of(config, name)
         stage.train.update(SHORT)

@@ -7,8 +7,10 @@ python docs/make_pages.py --check    # exit code 1 if they are not up to date
 
 import argparse
 import ast
+import doctest
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 MADE = "<!-- Made by docs/make_pages.py; change that, not this. -->"
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Yields")
+EXAMPLE = "\nExample:\n"
 
 
 # ---- The public names, from their source: signatures as they are written, docstrings as lists.
@@ -121,9 +124,10 @@ def _argument(arg: ast.arg, default: ast.expr | None) -> str:
 
 
 def _markdown(docstring: str | None) -> list[str]:
-    """A docstring: paragraphs as they are, its sections as lists."""
+    """A docstring: paragraphs as they are, its sections as lists, its example as code."""
     lines, section = [], ""
-    for line in (docstring or "").splitlines():
+    text, _, example = (docstring or "").partition(EXAMPLE)
+    for line in text.splitlines():
         head = re.fullmatch(r"(\w+):", line)
         if head and head[1] in SECTIONS:
             section = head[1]
@@ -142,7 +146,19 @@ def _markdown(docstring: str | None) -> list[str]:
             if line.strip():
                 section = ""
             lines.append(_plain(line))
-    return lines
+    return lines + (_example(example) if example else [])
+
+
+def _example(text: str) -> list[str]:
+    """A doctest as code to copy: what it prints stands as comments."""
+    lines = ["", "*Example*", "", "```python"]
+    for part in doctest.DocTestParser().get_examples(textwrap.dedent(text)):
+        imports = part.source.startswith(("import ", "from "))
+        if lines[-1].startswith(("import ", "from ")) and not imports:
+            lines.append("")
+        lines += part.source.replace("  # doctest: +SKIP", "").rstrip().splitlines()
+        lines += [f"# {line}" for line in part.want.splitlines()]
+    return [*lines, "```"]
 
 
 def _plain(text: str) -> str:

@@ -111,7 +111,7 @@ def ablation(
     if "row=" in name:
         raise ConfigError(f"{name}: leave out row=, --rows names them")
     separator = "," if ":" in name else ":grid,"
-    configs = {x: load_config(f"{name}{separator}row={x}", overrides) for x in letters}
+    configs = {x: load_config(f"{name}{separator}row={x}", overrides=overrides) for x in letters}
     for stage in dict.fromkeys(s for c in configs.values() for s in build.given_names(c)):
         if not next(iter(configs.values())).given[stage]:
             config = build.stage_of(next(iter(configs.values())), stage)

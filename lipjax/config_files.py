@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from lipjax.errors import ConfigError, nearest
 
 
-def load_config(name: str, overrides: Iterable[str] = ()) -> ConfigDict:
+def load_config(name: str, *, overrides: Iterable[str] = ()) -> ConfigDict:
     """Loads `FILE.py:WHICH` and applies `--config.key.key=value` words.
 
     Args:
@@ -26,6 +26,12 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> ConfigDict:
     Raises:
         ConfigError: no such file or variant, an unknown key (names the nearest), or a value of
             another type than the config's.
+
+    Example:
+        >>> words = ["--config.train.steps=100"]
+        >>> config = lipjax.load_config("at_a_glance.py:tiny", overrides=words)
+        >>> config.train.steps, config.data.mouth_size
+        (100, 64)
     """
     path, _, which = name.partition(":")
     config = _get_config(_find(Path(path)), which)

@@ -6,15 +6,39 @@ from collections.abc import Iterable
 
 
 class LipjaxError(Exception):
-    """Base of every error that lipjax raises on purpose; its message names the way out."""
+    """Base of every error that lipjax raises on purpose; its message names the way out.
+
+    Example:
+        >>> try:
+        ...     lipjax.open_corpus("nowhere")
+        ... except lipjax.LipjaxError as error:
+        ...     print(type(error).__name__)
+        CorpusError
+    """
 
 
 class ConfigError(LipjaxError):
-    """A setting, flag, path or config key that cannot work, found before work starts."""
+    """A setting, flag, path or config key that cannot work, found before work starts.
+
+    Example:
+        >>> try:
+        ...     lipjax.strides_for(100, 128)
+        ... except lipjax.ConfigError as error:
+        ...     print(error)
+        pictures of 100 px: the nearest size that works is 96 px
+    """
 
 
 class MediaError(LipjaxError):
-    """A sound, picture or video file that cannot be read or written."""
+    """A sound, picture or video file that cannot be read or written.
+
+    Example:
+        >>> try:
+        ...     lipjax.read_image("nowhere.png")
+        ... except lipjax.MediaError as error:
+        ...     print(error)
+        nowhere.png: no such file
+    """
 
 
 class FaceNotFoundError(MediaError):
@@ -22,7 +46,15 @@ class FaceNotFoundError(MediaError):
 
 
 class CorpusError(LipjaxError):
-    """A folder that is no prepared corpus, is damaged, or was made with other settings."""
+    """A folder that is no prepared corpus, is damaged, or was made with other settings.
+
+    Example:
+        >>> try:
+        ...     lipjax.open_corpus("nowhere")
+        ... except lipjax.CorpusError as error:
+        ...     print("nowhere" in str(error))
+        True
+    """
 
 
 class WorkerError(LipjaxError):

@@ -123,9 +123,15 @@ def evaluate_workdir(
         max_bad_fraction: share of a split's clips that may turn out to be unusable.
         show: prints a line.
 
+    Returns:
+        All tables; `value(row, column)` is a mean, `text()` what the console shows.
+
     Raises:
         ConfigError: no trained model in the workdir.
         CorpusError: the corpus cannot be opened or has no such split.
+
+    Example:
+        >>> evaluation = lipjax.evaluate_workdir(Path("runs/demo"), split="test")  # doctest: +SKIP
     """
     workdir = Path(workdir)
     out = workdir / "eval" / split if out is None else Path(out)

@@ -23,6 +23,14 @@ class Talker:
     Attributes:
         speaker: the system; `speaker.needs` tells its sizes and its frames per second.
         params: its parameters and statistics, as `speaker.step` takes them.
+
+    Example:
+        >>> model = lipjax.load()
+        >>> isinstance(model, lipjax.Talker)
+        True
+        >>> video = model("mouth.png", "speech.wav")
+        >>> video.shape, video.dtype.name
+        ((25, 64, 64, 3), 'uint8')
     """
 
     speaker: Speaker
@@ -112,6 +120,11 @@ def load(workdir: str | os.PathLike | None = None, *, model: str | None = None) 
 
     Raises:
         ConfigError: there is no trained model, one that does not talk, or both are given.
+
+    Example:
+        >>> model = lipjax.load()
+        >>> model.fps, model.size
+        (25.0, 64)
     """
     from lipjax.jobs import load_speaker
 

@@ -25,6 +25,10 @@ def installed_models() -> dict[str, Path]:
         Name -> folder of the exported model. The first is what is used when none is named:
         models of packages, in alphabetical order, go before the built-in one, since somebody
         chose to install them.
+
+    Example:
+        >>> "drawn" in lipjax.installed_models()
+        True
     """
     models = {}
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda p: p.name):

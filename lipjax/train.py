@@ -92,6 +92,11 @@ def train_recipe(
     Raises:
         ConfigError: as `train`.
         CorpusError: as `train`.
+
+    Example:
+        >>> words = ["--config.data.dirs=corpus"]
+        >>> config = lipjax.load_config("at_a_glance.py:demo", overrides=words)
+        >>> lipjax.train_recipe(config, Path("runs/demo"))  # doctest: +SKIP
     """
     workdir = Path(workdir)
     names = build.given_names(config)

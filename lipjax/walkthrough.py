@@ -57,7 +57,9 @@ def run(workdir: Path, videos: Path | None) -> int:
         0, or 1 if the model trained on the built-in corpus does not follow speech.
     """
     began = time.monotonic()
-    config = load_config("at_a_glance.py:demo", [f"--config.data.dirs={workdir / 'corpus'}"])
+    config = load_config(
+        "at_a_glance.py:demo", overrides=[f"--config.data.dirs={workdir / 'corpus'}"]
+    )
     spread_over_cores(config.data.batch_size)
     use_compile_cache(workdir / "compiled")
     keep_freed_memory()

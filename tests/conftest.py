@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that must stand before JAX starts: eight simulated devices on the CPU."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
         + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
         + " --xla_llvm_disable_expensive_passes=true"
     ).strip()
+# Tracing makes millions of objects that live; looking through them again and again costs a sixth.
+gc.set_threshold(200_000, 20, 100)
 sys.path.insert(0, str(Path(__file__).parent))  # for `from synthetic import ...`
 
 

@@ -10,7 +10,7 @@ FILE = "configs/at_a_glance.py"
 def test_overrides_keep_types():
     config = load_config(
         f"{FILE}:tiny",
-        [
+        overrides=[
             "--config.train.steps=7",
             "--config.optimizer.learning_rate=1",
             "--config.data.dirs=a,b/c",
@@ -37,7 +37,7 @@ def test_overrides_keep_types():
 )
 def test_wrong_words_name_the_way_out(word, says):
     with pytest.raises(ConfigError, match=says):
-        load_config(f"{FILE}:tiny", [word])
+        load_config(f"{FILE}:tiny", overrides=[word])
 
 
 def test_wrong_file_and_variant():

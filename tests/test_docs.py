@@ -134,7 +134,7 @@ def test_commands_are_right(page, line):
         required = {a.option_strings[0] for a in flags.values() if a.required}
         assert required <= set(words), f"{page}: {required}"
     if config and config.isupper() is False and config != "FILE.py:VARIANT":
-        load_config(str(ROOT / config), overrides)
+        load_config(str(ROOT / config), overrides=overrides)
 
 
 OTHERS = {

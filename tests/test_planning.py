@@ -193,7 +193,7 @@ DESCRIPTION = {
 
 
 def test_an_earlier_stage_is_planned_as_its_run_describes_it(tmp_path):
-    config = load_config(f"{TINY},row=d", ["--config.discriminator.streams=video"])
+    config = load_config(f"{TINY},row=d", overrides=["--config.discriminator.streams=video"])
     usual, _ = given_of(config, tmp_path)
     settings = {**config.stages.perceptual.network.to_dict(), "widths": (6, 6, 6)}
     described = {**DESCRIPTION, "family": "perceptual", "network": settings}
@@ -202,7 +202,7 @@ def test_an_earlier_stage_is_planned_as_its_run_describes_it(tmp_path):
     assert not notes
     sizes = lambda given: sum(x.size for x in jax.tree.leaves(given["perceptual"].variables))  # noqa: E731
     assert sizes(found) != sizes(usual)
-    away = load_config(f"{TINY},row=d", ["--config.given.perceptual=elsewhere/run"])
+    away = load_config(f"{TINY},row=d", overrides=["--config.given.perceptual=elsewhere/run"])
     _, notes = given_of(away, tmp_path)
     assert "elsewhere/run is not here" in notes[0]
 
@@ -210,7 +210,7 @@ def test_an_earlier_stage_is_planned_as_its_run_describes_it(tmp_path):
 @pytest.fixture(scope="module")
 def planned():
     words = [f"--config.{word}" for word in (*SMALL, "data.batch_size=16")]
-    config = load_config(TINY, words)
+    config = load_config(TINY, overrides=words)
     return config, plan_of(config, simulated(8))
 
 
@@ -262,7 +262,7 @@ def test_a_plan_is_told_and_written(planned):
 
 def test_shards_hold_their_part():
     words = ["--config.data.batch_size=16", "--config.train.shards=4"]
-    programs, _ = step_of(load_config(TINY, words), simulated(8))
+    programs, _ = step_of(load_config(TINY, overrides=words), simulated(8))
     assert dict(programs.mesh.shape) == {"replica": 2, "shard": 4}
     kernels = [x for x in jax.tree.leaves(programs.state.params) if x.size >= 4096]
     assert kernels
@@ -274,7 +274,7 @@ def test_shards_hold_their_part():
 def test_traffic_with_shards_gathers_weights_and_not_pictures():
     """Each device gets every split parameter once or twice a step, and no activations."""
     words = ["--config.data.batch_size=16", "--config.train.shards=4"]
-    plan = plan_of(load_config(TINY, words), simulated(8))
+    plan = plan_of(load_config(TINY, overrides=words), simulated(8))
     split = sum(leaf.bytes for leaf in plan.largest if leaf.split)
     assert plan.state["params"][1] == plan.state["params"][0] - 3 * split // 4
     assert split <= plan.traffic.of("all-gather")[1] <= 4 * plan.parameters["generator"][1]
@@ -285,7 +285,7 @@ def test_a_batch_that_does_not_divide_is_told_before_anything_is_compiled():
     with pytest.raises(ConfigError, match="a batch of 4 does not divide over 8 devices"):
         plan_of(load_config(TINY), simulated(8))
     with pytest.raises(ConfigError, match="3 shards on 8 devices"):
-        plan_of(load_config(TINY, ["--config.train.shards=3"]), simulated(8))
+        plan_of(load_config(TINY, overrides=["--config.train.shards=3"]), simulated(8))
 
 
 def test_more_devices_than_this_program_has_are_told():

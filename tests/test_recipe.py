@@ -101,7 +101,7 @@ def test_one_stage_trains_alone(recipe, corpus, tmp_path, capsys):
 def test_stages_may_be_given_from_elsewhere(recipe, corpus, tmp_path, capsys):
     stages = recipe[0] / "stages"
     given = {"given.flow": stages / "flow", "given.perceptual": stages / "perceptual"}
-    config = load_config(f"{CONFIG},row=e", settings(corpus, **given))
+    config = load_config(f"{CONFIG},row=e", overrides=settings(corpus, **given))
     loaded = build.load_given(config, tmp_path)
     assert set(loaded["perceptual"].variables["params"]) == {"down", "residual_1"}
     swapped = {"given.flow": given["given.perceptual"], "given.perceptual": given["given.flow"]}

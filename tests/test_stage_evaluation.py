@@ -37,7 +37,7 @@ def corpus(tiny_corpus, tmp_path_factory):
 def runs(corpus, tmp_path_factory):
     """A folder of runs as training leaves them, but for the training: stage -> workdir."""
     folder = tmp_path_factory.mktemp("runs")
-    last = load_config(CONFIG, settings(corpus))
+    last = load_config(CONFIG, overrides=settings(corpus))
     pictures = jnp.zeros((1, 2, 64, 64, 3), jnp.uint8)
     for name in ("flow", "perceptual"):
         config, workdir = build.stage_of(last, name), folder / name

@@ -39,10 +39,13 @@ HEARD_ALIKE = {"sound/layer_4/norm/bias": "sound/layer_4/norm/scale"}
 def _discriminators(sound: tuple[int, ...], features: int, widths: tuple[int, ...], joint: int):
     """The two- and the three-stream form; the last width is doubled where video is alone."""
     last = (*widths[:-1], 2 * widths[-1])
-    two = (SoundStream(features, sound), VideoStream(widths=last))
-    flow = VideoStream("flow", widths, FLOW_STRIDES, (3, 3, 3), padding=None)
-    three = (SoundStream(features, sound, linear_norm="batch"), VideoStream(widths=widths), flow)
-    return (Discriminator(streams, joint_width=joint) for streams in (two, three))
+    two = (SoundStream(features=features, widths=sound), VideoStream(widths=last))
+    flow = VideoStream(
+        source="flow", widths=widths, strides=FLOW_STRIDES, kernel_size=(3, 3, 3), padding=None
+    )
+    hearing = SoundStream(features=features, widths=sound, linear_norm="batch")
+    three = (hearing, VideoStream(widths=widths), flow)
+    return (Discriminator(streams=streams, joint_width=joint) for streams in (two, three))
 
 
 def _all(batches: Mapping[str, int], generator: Generator, two, three, flow, perceptual, phis):
@@ -86,8 +89,8 @@ def _small() -> list[Case]:
         decoder_widths=(6, 4),
     )
     two, three = _discriminators((4, 4, 6, 6), 8, (4, 6, 8, 8), 8)
-    flow = FlowNet((8, 8, 8, 8, 8, 8), (8, 8, 6, 6))
-    perceptual = PerceptualEncoder((4, 6, 8), residual_blocks=2)
-    phis = AudioDerivativeEncoder((8, 6, 6, 4)), FlowEncoder((4, 6, 6, 4))
+    flow = FlowNet(widths=(8, 8, 8, 8, 8, 8), decoder_widths=(8, 8, 6, 6))
+    perceptual = PerceptualEncoder(widths=(4, 6, 8), residual_blocks=2)
+    phis = AudioDerivativeEncoder((8, 6, 6, 4)), FlowEncoder(widths=(4, 6, 6, 4))
     batches = {"generator": 2, "discriminator": 4, "flow": 2, "frames": 2}
     return _all(batches, generator, two, three, flow, perceptual, phis)

@@ -111,6 +111,11 @@ class Corpus:
     Attributes:
         directory: where it lies.
         description: what `corpus.json` holds: schema version, settings, splits, assignment.
+
+    Example:
+        >>> corpus = lipjax.open_corpus("corpus")
+        >>> isinstance(corpus, lipjax.Corpus), sorted(corpus.splits)
+        (True, ['test', 'train', 'val'])
     """
 
     directory: Path
@@ -208,6 +213,11 @@ def open_corpus(directory: Path | str) -> Corpus:
 
     Raises:
         CorpusError: no corpus there, an unfinished one, or one of another schema version.
+
+    Example:
+        >>> corpus = lipjax.open_corpus("corpus")
+        >>> corpus.description["settings"]["fps"]
+        25.0
     """
     directory = Path(directory)
     path = directory / DESCRIPTION

@@ -41,10 +41,16 @@ class View:
             another clip of the "same_speaker" (another time of this clip if there is none), or
             of any "other_clip".
         draw: views with equal `where` and `draw` share one drawn anchor.
+
+    Example:
+        >>> lipjax.View("mouth", 16)
+        View(stream='mouth', length=16, offset=0, where='window', draw=0)
+        >>> another_sound = lipjax.View("log_mel", 16, where="other_clip")
     """
 
     stream: str
     length: int
+    _: dataclasses.KW_ONLY
     offset: int = 0
     where: str = "window"
     draw: int = 0
@@ -72,10 +78,16 @@ class Streams:
         log_mel: settings of the sound feature.
         fps: frames per second that the task expects.
         frames_size: side of the context frames in pixels.
+
+    Example:
+        >>> streams = lipjax.Streams(mouth_size=64, log_mel=lipjax.LogMel())
+        >>> streams.fps, streams.frames_size
+        (25.0, 256)
     """
 
     mouth_size: int
     log_mel: LogMel
+    _: dataclasses.KW_ONLY
     fps: float = 25.0
     frames_size: int = 256
 

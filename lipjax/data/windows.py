@@ -53,6 +53,14 @@ class Windows:
         ConfigError: an input table or a setting that cannot work.
         CorpusError: too few clips are long enough, the split does not exist, or a view is of
             what was not derived from the corpus.
+
+    Example:
+        >>> inputs = {"video": lipjax.View("mouth", 8), "sound": lipjax.View("log_mel", 8)}
+        >>> streams = lipjax.Streams(mouth_size=32, log_mel=lipjax.LogMel())
+        >>> corpora = [lipjax.open_corpus("corpus")]
+        >>> windows = lipjax.Windows(corpora, inputs, split="train", streams=streams, batch_size=2)
+        >>> {name: value.shape for name, value in windows.batch(0).items()}
+        {'video': (2, 8, 32, 32, 3), 'sound': (2, 32, 128)}
     """
 
     def __init__(

@@ -57,6 +57,11 @@ class Sound:
         samples: 16-bit samples.
         rate: samples per second.
         start: time of the left edge of sample 0 on the file's clock, seconds.
+
+    Example:
+        >>> sound = lipjax.Sound(np.zeros(8_000, np.int16), 16_000)
+        >>> sound.duration, sound.between(0.25, 1.0).shape
+        (0.5, (12000,))
     """
 
     samples: Int16[np.ndarray, "samples"]
@@ -170,6 +175,11 @@ def read_sound(
     Raises:
         MediaError: the file cannot be opened, has no sound, none that can be decoded, or an
             absurd amount of it.
+
+    Example:
+        >>> sound = lipjax.read_sound("speech.wav")
+        >>> sound.samples.dtype.name, sound.rate, sound.duration
+        ('int16', 16000, 1.0)
     """
     name = os.fspath(path)
     with opened(path) as container:

@@ -94,6 +94,12 @@ def contact_sheet(
 
     Returns:
         One picture on white.
+
+    Example:
+        >>> video = np.zeros((16, 32, 32, 3), np.uint8)
+        >>> sheet = lipjax.contact_sheet({"real": video, "made": video}, every=4)
+        >>> sheet.shape[2], sheet.dtype.name
+        (3, 'uint8')
     """
     if not rows or every < 1:
         raise ConfigError(f"a contact sheet needs rows and every >= 1 (rows {len(rows)}, {every=})")

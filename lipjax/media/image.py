@@ -42,6 +42,11 @@ def read_image(
 
     Raises:
         MediaError: no such file, no picture, truncated, or too large.
+
+    Example:
+        >>> picture = lipjax.read_image("mouth.png")
+        >>> picture.shape, picture.dtype.name
+        ((64, 64, 3), 'uint8')
     """
     name = os.fspath(path)
     if not os.path.isfile(name):  # nor a pipe, which would never end

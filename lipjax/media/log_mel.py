@@ -17,7 +17,7 @@ from lipjax.media.resampling import resample, to_float
 _BLOCK = 2048  # columns transformed at a time: bounds memory, changes no value
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LogMel:
     """Settings of the log-mel feature, shared by the NumPy and the JAX form.
 
@@ -31,6 +31,11 @@ class LogMel:
         fmax: upper edge of the highest band, Hz, at most rate / 2.
         floor_db: level that maps to -1; quieter is clipped.
         level_db: level to which speech is brought before (`level_gain`), dB of full scale.
+
+    Example:
+        >>> settings = lipjax.LogMel(rate=16_000, hop=160, bands=80)
+        >>> settings.columns_per_second, settings.filters().shape
+        (100.0, (80, 513))
     """
 
     rate: int = 16_000

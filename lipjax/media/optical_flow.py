@@ -28,6 +28,11 @@ def farneback(images: UInt8[np.ndarray, "T H W 3"]) -> Float32[np.ndarray, "T-1 
 
     Source: Farnebäck, "Two-Frame Motion Estimation Based on Polynomial Expansion", 2003, as
     OpenCV implements it.
+
+    Example:
+        >>> pictures = np.zeros((3, 32, 48, 3), np.uint8)
+        >>> lipjax.farneback(pictures).shape
+        (2, 32, 48, 2)
     """
     import cv2
 
@@ -49,6 +54,11 @@ def flow_picture(
 
     Returns:
         RGB pictures; no motion is white, rightward red, downward yellow-green (image axes).
+
+    Example:
+        >>> flow = np.zeros((2, 32, 48, 2), np.float32)
+        >>> lipjax.flow_picture(flow).shape
+        (2, 32, 48, 3)
     """
     from matplotlib.colors import hsv_to_rgb
 

@@ -49,6 +49,11 @@ def write_video(
     Raises:
         ConfigError: an impossible setting, or no encoder; found before any frame is taken.
         MediaError: no frames, frames of different sizes, or a file that does not read back well.
+
+    Example:
+        >>> frames = np.zeros((25, 64, 64, 3), np.uint8)
+        >>> lipjax.write_video("black.mp4", frames, fps=25).duration
+        1.0
     """
     name = os.fspath(path)
     form = _checked(name, fps, crf, sound)

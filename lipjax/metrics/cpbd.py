@@ -41,6 +41,11 @@ def cpbd(image: Shaped[np.ndarray, "H W"]) -> float:
     Returns:
         0 (blurred everywhere) to 1; 0 too where no block has edges or the picture is smaller
         than a block.
+
+    Example:
+        >>> grey = np.full((128, 128), 90, np.uint8)
+        >>> lipjax.cpbd(grey)  # no edges: blurred everywhere
+        0.0
     """
     return float(cpbd_of_frames(image[None])[0])
 

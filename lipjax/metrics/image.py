@@ -39,6 +39,11 @@ def psnr(
 
     Returns:
         Decibels, higher is better, at most `MAX_PSNR` (identical pictures).
+
+    Example:
+        >>> frames = np.full((4, 64, 64, 3), 100, np.uint8)
+        >>> [round(float(value), 2) for value in lipjax.psnr(frames, frames + 5)]
+        [34.15, 34.15, 34.15, 34.15]
     """
     difference = (_floats(prediction) - _floats(target)) / data_range
     error = jnp.mean(jnp.square(difference), axis=(-3, -2, -1))
@@ -79,6 +84,11 @@ def ssim(
 
     Raises:
         ValueError: the pictures are smaller than the window.
+
+    Example:
+        >>> frames = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3))
+        >>> lipjax.ssim(frames.astype(np.uint8), frames.astype(np.uint8)).shape
+        (4,)
     """
     height, width = prediction.shape[-3:-1]
     if min(height, width) < _WINDOW:

@@ -45,6 +45,13 @@ def lmd(
 
     Returns:
         Mean Euclidean distance per frame; NaN where a point is missing.
+
+    Example:
+        >>> mouth = np.random.default_rng(0).uniform(0, 64, (25, 20, 2)).astype(np.float32)
+        >>> moved = mouth + np.float32(3)  # where the mouth is does not count
+        >>> distances = lipjax.lmd(mouth, moved)
+        >>> distances.shape, bool(distances.max() < 1e-4)
+        ((25,), True)
     """
     first = prediction.astype(np.float64) - prediction.mean(axis=1, keepdims=True, dtype=np.float64)
     second = target.astype(np.float64) - target.mean(axis=1, keepdims=True, dtype=np.float64)

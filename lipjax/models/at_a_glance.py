@@ -22,7 +22,7 @@ from lipjax.models.decoders import Decoder, Fusion
 from lipjax.models.encoders import AudioEncoder, IdentityEncoder, SpeechEncoder
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, kw_only=True):
     """Speech and one picture to a talking mouth.
 
     Attributes:
@@ -47,6 +47,14 @@ class Generator(nn.Module):
             rows are cut off behind the encoders, so that they see no border.
         form: how convolutions are computed, see `lipjax.nn.convolution`.
         dtype: type of the computation; parameters and norm statistics are float32.
+
+    Example:
+        >>> generator = lipjax.Generator()
+        >>> picture, sound = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 128))
+        >>> make = generator.init_with_output
+        >>> (video, between), variables = jax.eval_shape(make, jax.random.key(0), picture, sound)
+        >>> video.shape, sorted(between)
+        ((1, 16, 64, 64, 3), ['audio_feature', 'fused', 'identity_feature'])
     """
 
     size: int = 64

@@ -50,7 +50,7 @@ class _Linear(nn.Module):
         return nn.relu(x if norm is None else norm(x))
 
 
-class WindowGenerator(nn.Module):
+class WindowGenerator(nn.Module, kw_only=True):
     """What both have in common: the sound of one window as one vector.
 
     Attributes:
@@ -85,8 +85,8 @@ class WindowGenerator(nn.Module):
     def _sound(self, log_mel: Float[Array, "B C F"], train: bool) -> Float[Array, "B D"]:
         norm = self.audio_norm or self.norm
         return SoundStream(
-            self.audio_features,
-            self.audio_widths,
+            features=self.audio_features,
+            widths=self.audio_widths,
             pool=self.audio_pool or None,
             norm=norm,
             linear_norm=norm,
@@ -117,7 +117,7 @@ class WindowGenerator(nn.Module):
             )
 
 
-class ChungGenerator(WindowGenerator):
+class ChungGenerator(WindowGenerator, kw_only=True):
     """Sound and picture as one vector each, joined, and decoded to the colours of all frames.
 
     The picture's maps of two sizes go to the decoder around the joint vector. Time is nowhere an
@@ -132,6 +132,14 @@ class ChungGenerator(WindowGenerator):
         joint_features: length of the joint vector.
         decoder_widths: channels of the transposed convolutions.
         others: as in `WindowGenerator`; `size` is a multiple of 8 from 32 on.
+
+    Example:
+        >>> generator = lipjax.ChungGenerator()
+        >>> picture, sound = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 128))
+        >>> make = generator.init_with_output
+        >>> (video, between), variables = jax.eval_shape(make, jax.random.key(0), picture, sound)
+        >>> video.shape
+        (1, 16, 64, 64, 3)
     """
 
     picture_widths: Sequence[int] = (96, 256, 256, 512, 256, 128)

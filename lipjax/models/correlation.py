@@ -48,13 +48,19 @@ class AudioDerivativeEncoder(nn.Module):
         return _encoded(self, x, (3, 3), (1, 2), train=train)
 
 
-class FlowEncoder(nn.Module):
+class FlowEncoder(nn.Module, kw_only=True):
     """Optical flow (or video) to one vector per flow (or frame).
 
     Attributes:
         widths: channels of the 3x3x3 convolutions, each of which halves height and width; what is
             left of them is averaged. Four bring flow of 16x16 to one place, six 64x64 video.
         norm, last_activation, form, dtype: as in `AudioDerivativeEncoder`.
+
+    Example:
+        >>> make = lipjax.FlowEncoder().init_with_output
+        >>> vectors, _ = jax.eval_shape(make, jax.random.key(0), jnp.zeros((1, 15, 16, 16, 2)))
+        >>> vectors.shape
+        (1, 15, 16)
     """
 
     widths: Sequence[int] = (4, 8, 16, 16)
@@ -71,7 +77,7 @@ class FlowEncoder(nn.Module):
         return _encoded(self, flow, (3, 3, 3), (1, 2, 2), train=train)
 
 
-class SpeechDerivativeEncoder(nn.Module):
+class SpeechDerivativeEncoder(nn.Module, kw_only=True):
     """Log-mel columns to one vector per step from frame to frame, with ears of its own.
 
     The generator's audio feature is what the correlation loss would teach; an encoder of the
@@ -82,6 +88,12 @@ class SpeechDerivativeEncoder(nn.Module):
         outputs: length of the vectors.
         derivative: encode the differences of consecutive frames' features; otherwise themselves.
         dtype: type of the computation.
+
+    Example:
+        >>> make = lipjax.SpeechDerivativeEncoder().init_with_output
+        >>> vectors, _ = jax.eval_shape(make, jax.random.key(0), jnp.zeros((1, 64, 128)))
+        >>> vectors.shape
+        (1, 15, 16)
     """
 
     features: int = 128

@@ -24,7 +24,7 @@ DIFFERENCE_STRIDES = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
 """From differences of 15x64x64 to a map of 1x4x4, with 4 taps and padding 1 (15, 7, 3, 2, 1)."""
 
 
-class SoundStream(nn.Module):
+class SoundStream(nn.Module, kw_only=True):
     """A log-mel feature to one vector.
 
     Attributes:
@@ -36,6 +36,12 @@ class SoundStream(nn.Module):
         linear_norm: "batch" or "none", of the vector.
         negative_slope: slope of the activations below zero.
         form, dtype: see `lipjax.nn.blocks`.
+
+    Example:
+        >>> hear = functools.partial(lipjax.SoundStream(features=32).init_with_output, train=False)
+        >>> vector, variables = jax.eval_shape(hear, jax.random.key(0), jnp.zeros((2, 64, 128)))
+        >>> vector.shape
+        (2, 32)
     """
 
     features: int = 256
@@ -80,7 +86,7 @@ class SoundStream(nn.Module):
         return nn.leaky_relu(x if norm is None else norm(x), self.negative_slope)
 
 
-class VideoStream(nn.Module):
+class VideoStream(nn.Module, kw_only=True):
     """A video (or optical flow, or differences) to a small map, by strided 3-D convolutions.
 
     Attributes:
@@ -94,6 +100,12 @@ class VideoStream(nn.Module):
         first_norm: whether the first layer has it too.
         negative_slope: slope of the activations below zero.
         form, dtype: see `lipjax.nn.blocks`.
+
+    Example:
+        >>> see = functools.partial(lipjax.VideoStream().init_with_output, train=False)
+        >>> maps, _ = jax.eval_shape(see, jax.random.key(0), jnp.zeros((2, 16, 64, 64, 3)))
+        >>> maps.shape
+        (2, 1, 4, 4, 512)
     """
 
     source: str = "video"
@@ -131,7 +143,7 @@ class VideoStream(nn.Module):
         return x
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, kw_only=True):
     """Says whether sound and videos are real and belong together.
 
     Attributes:
@@ -141,6 +153,14 @@ class Discriminator(nn.Module):
         joint_kernel: (height, width) or (time, height, width) taps of the last one, 4x4 as
             published: one value per place.
         norm, negative_slope, form, dtype: of the joint layers, see `lipjax.nn.blocks`.
+
+    Example:
+        >>> judge = lipjax.Discriminator()
+        >>> sound, clips = jnp.zeros((2, 64, 128)), {"video": jnp.zeros((2, 16, 64, 64, 3))}
+        >>> make = judge.init_with_output
+        >>> logits, variables = jax.eval_shape(make, jax.random.key(0), sound, clips)
+        >>> logits.shape
+        (2,)
     """
 
     streams: Sequence[nn.Module] = (SoundStream(), VideoStream())

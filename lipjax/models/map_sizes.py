@@ -5,6 +5,8 @@ The generator of "Lip Movements Generation at a Glance" lays the sound's map ove
 so both must have F = H = W places.
 """
 
+from typing import TypedDict
+
 from lipjax.errors import ConfigError
 
 # Picture size -> size of the maps, strides of the identity encoder, factors of the decoder.
@@ -22,7 +24,15 @@ _FREQUENCY = {
 }
 
 
-def strides_for(size: int, bands: int) -> dict[str, tuple[int, ...]]:
+class Strides(TypedDict):
+    """The stride fields of a `Generator`, so that type checkers know them."""
+
+    identity_strides: tuple[int, ...]
+    audio_frequency_strides: tuple[int, ...]
+    decoder_strides: tuple[int, ...]
+
+
+def strides_for(size: int, bands: int) -> Strides:
     """Returns the stride fields of a `Generator` that keep its maps F = H = W.
 
     Args:
@@ -34,6 +44,11 @@ def strides_for(size: int, bands: int) -> dict[str, tuple[int, ...]]:
 
     Raises:
         ConfigError: there are no such strides; names the nearest size or number of bands.
+
+    Example:
+        >>> lipjax.strides_for(96, 128)["decoder_strides"]
+        (3, 2)
+        >>> generator = lipjax.Generator(size=96, **lipjax.strides_for(96, 128))
     """
     if size not in _MAPS:
         near = min(_MAPS, key=lambda known: abs(known - size))

@@ -19,7 +19,7 @@ from lipjax.nn.layers import Conv, ConvTranspose, nearly_zero
 PYRAMID_WIDTHS = (64, 128, 256, 512, 512, 1024)
 
 
-class FlowNet(nn.Module):
+class FlowNet(nn.Module, kw_only=True):
     """FlowNetS: two pictures to the flow from the first to the second.
 
     Each encoder level halves the picture; the decoder goes back up, one level per decoder width,
@@ -33,6 +33,14 @@ class FlowNet(nn.Module):
         scale: full-size pixels that a raw output of 1 means. The published networks put out
             pixels / 20.
         form, dtype: see `lipjax.nn.blocks`.
+
+    Example:
+        >>> network = lipjax.FlowNet(widths=(8, 16, 16), decoder_widths=(8,))
+        >>> first, second = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 3))
+        >>> make = network.init_with_output
+        >>> flows, variables = jax.eval_shape(make, jax.random.key(0), first, second)
+        >>> [flow.shape for flow in flows]
+        [(1, 16, 16, 2), (1, 8, 8, 2)]
     """
 
     widths: Sequence[int] = PYRAMID_WIDTHS

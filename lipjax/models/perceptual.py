@@ -17,7 +17,7 @@ from lipjax.nn.blocks import ConvBlock
 from lipjax.nn.layers import Conv, nearly_zero
 
 
-class PerceptualEncoder(nn.Module):
+class PerceptualEncoder(nn.Module, kw_only=True):
     """Frames to the feature phi, a quarter of their height and width.
 
     Attributes:
@@ -26,6 +26,12 @@ class PerceptualEncoder(nn.Module):
         norm: "batch" or "frame". As a fixed measure, "batch" is applied with `train=False`: the
             running statistics, so that a frame's feature does not depend on other frames.
         form, dtype: see `lipjax.nn.blocks`.
+
+    Example:
+        >>> make = lipjax.PerceptualEncoder().init_with_output
+        >>> feature, variables = jax.eval_shape(make, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+        >>> feature.shape
+        (1, 16, 16, 256)
     """
 
     widths: Sequence[int] = (64, 128, 256)
@@ -47,13 +53,19 @@ class PerceptualEncoder(nn.Module):
         return x
 
 
-class PerceptualAutoencoder(nn.Module):
+class PerceptualAutoencoder(nn.Module, kw_only=True):
     """Frames to their reconstruction; trained to pass them on, its encoder is the measure.
 
     The encoder's variables are `params["encoder"]` and `batch_stats["encoder"]`.
 
     Attributes:
         widths, residual_blocks, norm, form, dtype: as in `PerceptualEncoder`.
+
+    Example:
+        >>> make = lipjax.PerceptualAutoencoder().init_with_output
+        >>> again, variables = jax.eval_shape(make, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+        >>> again.shape
+        (1, 64, 64, 3)
     """
 
     widths: Sequence[int] = (64, 128, 256)
@@ -104,7 +116,12 @@ class PerceptualAutoencoder(nn.Module):
     def encoder(self) -> PerceptualEncoder:
         """Returns the encoder with the same fields, named as among this network's parameters."""
         return PerceptualEncoder(
-            self.widths, self.residual_blocks, self.norm, self.form, self.dtype, name="encoder"
+            widths=self.widths,
+            residual_blocks=self.residual_blocks,
+            norm=self.norm,
+            form=self.form,
+            dtype=self.dtype,
+            name="encoder",
         )
 
 

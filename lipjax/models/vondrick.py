@@ -22,7 +22,7 @@ from lipjax.nn.layers import Conv, nearly_zero
 _FOREGROUND = ((2, None, 1), (2, 4, 2), (4, 4, 2), (4, 4, 2), (4, 4, 2))
 
 
-class VondrickGenerator(WindowGenerator):
+class VondrickGenerator(WindowGenerator, kw_only=True):
     """Sound and noise to a moving foreground, its mask, and a still background.
 
     It is not shown whom to animate: the picture is an argument only so that it is called like
@@ -36,6 +36,14 @@ class VondrickGenerator(WindowGenerator):
             the two that mask and colours have each for themselves.
         background_widths: channels of the 2-D transposed convolutions.
         others: as in `WindowGenerator`; `size` is a multiple of 16.
+
+    Example:
+        >>> generator = lipjax.VondrickGenerator()
+        >>> picture, sound = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 128))
+        >>> make = generator.init_with_output
+        >>> (video, between), variables = jax.eval_shape(make, jax.random.key(0), picture, sound)
+        >>> video.shape
+        (1, 16, 64, 64, 3)
     """
 
     noise: int = 100
@@ -147,4 +155,4 @@ def vondrick_discriminator(
         **common,
     )
     sound = SoundStream(**common) if sound is None else sound
-    return Discriminator((sound, video), joint_width=0, joint_kernel=(2, 4, 4), **common)
+    return Discriminator(streams=(sound, video), joint_width=0, joint_kernel=(2, 4, 4), **common)

@@ -28,6 +28,11 @@ class AtAGlanceSpeaker:
     Attributes:
         generator: the network.
         needs: what it has to be given; `from_generator` works it out.
+
+    Example:
+        >>> speaker = lipjax.AtAGlanceSpeaker.from_generator(lipjax.Generator())
+        >>> speaker.needs.target, speaker.needs.mouth_size, speaker.needs.fps
+        ('picture', 64, 25.0)
     """
 
     generator: SpeechGenerator

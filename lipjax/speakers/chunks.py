@@ -196,6 +196,13 @@ def speak(
 
     Returns:
         The frames in [-1, 1]: those of one pass over the clip, to rounding.
+
+    Example:
+        >>> model = lipjax.load()
+        >>> picture = np.zeros((1, 1, 64, 64, 3), np.float32)
+        >>> sound = np.full((1, 32, 128), -1, np.float32)  # 8 frames of silence
+        >>> lipjax.speak(model.speaker, model.params, picture, sound).shape
+        (1, 8, 64, 64, 3)
     """
     needs = speaker.needs
     frames = needs.frames_in(log_mel.shape[1]) - 2 * surplus

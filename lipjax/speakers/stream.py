@@ -118,6 +118,14 @@ def stream(
 
     Yields:
         One frame after another, in [-1, 1]: as many as the sound has begun.
+
+    Example:
+        >>> model = lipjax.load()
+        >>> picture = np.zeros((1, 64, 64, 3), np.float32)
+        >>> pieces = [np.zeros(4_000, np.float32), np.zeros(4_000, np.float32)]
+        >>> talk = lipjax.stream(model.speaker, model.params, picture, pieces, rate=16_000)
+        >>> len(list(talk))  # half a second
+        13
     """
     talk = Stream(
         speaker, params, target, rate=rate, gain=gain, target_frames=target_frames, chunk=chunk

@@ -118,7 +118,7 @@ def evaluate(
     speakers = list(clips.index.speaker)
     chosen = spread(speakers, max_clips)
     streams = Streams(
-        description["mouth_size"], LogMel(**description["log_mel"]), description["fps"]
+        description["mouth_size"], LogMel(**description["log_mel"]), fps=description["fps"]
     )
     sides = {name: corpus.derived(name, split) for name in family.derived}
     done: list[ClipValues] = []

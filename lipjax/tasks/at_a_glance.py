@@ -96,11 +96,21 @@ class GeneratorTask:
         motion_share: part of the pixel loss's weight that goes by how much a place moves.
         ema_decay: of the averaged generator that evaluation and speaking use.
         micro_batches: parts that a batch is worked through in.
+
+    Example:
+        >>> import optax
+        >>> from lipjax.tasks.at_a_glance import Weights
+        >>> players = {"generator": optax.adam(1e-3)}
+        >>> weights = Weights(pixel=1.0, adversarial=0.0)
+        >>> task = lipjax.GeneratorTask(lipjax.Generator(), weights, players)
+        >>> task.inputs["video"]
+        View(stream='mouth', length=16, offset=0, where='window', draw=0)
     """
 
     generator: nn.Module
     weights: Weights
     optimizers: Mapping[str, optax.GradientTransformation]
+    _: dataclasses.KW_ONLY
     judge: Judge | None = None
     correlation: Correlation | None = None
     perceptual: PerceptualEncoder | None = None

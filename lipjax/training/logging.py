@@ -90,6 +90,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
     Returns:
         One dict per logged step, in order, with "step" and the numbers; null is None.
+
+    Example:
+        >>> path = Path("metrics.jsonl")
+        >>> size = path.write_text('{"step": 10, "train/l1": 0.25}\\n')
+        >>> [row["train/l1"] for row in lipjax.read_metrics(path)]
+        [0.25]
     """
     path = Path(path)
     return [row for row, _ in _rows(path / METRICS if path.is_dir() else path)]

@@ -13,6 +13,7 @@ from lipjax.errors import ConfigError
 from lipjax.state import State
 from lipjax.training.checkpoints import Which, find_checkpoint, named, read
 from lipjax.training.logging import write_json
+from lipjax.training.weights import WEIGHTS, load_weights
 
 
 def check_start(workdir: Path, start: Path | None, *, resumes: bool) -> None:
@@ -86,7 +87,7 @@ def start_from(state: State, path: Path, *, which: Which = "best") -> tuple[Stat
 
     Args:
         state: freshly initialised.
-        path: workdir or checkpoint of the other run.
+        path: workdir or checkpoint of the other run, or an exported model.
         which: see `find_checkpoint`.
 
     Returns:
@@ -96,8 +97,11 @@ def start_from(state: State, path: Path, *, which: Which = "best") -> tuple[Stat
     Raises:
         ConfigError: there is no checkpoint, or nothing in it matches.
     """
-    checkpoint = find_checkpoint(path, which)
-    there = named(read(checkpoint, ("params", "stats")))
+    if (Path(path) / WEIGHTS).is_file():
+        checkpoint, there = Path(path), named(load_weights(path))
+    else:
+        checkpoint = find_checkpoint(path, which)
+        there = named(read(checkpoint, ("params", "stats")))
     matched, missing, mismatched = [], [], {}
 
     def take(keys: Any, leaf: jax.Array) -> jax.Array:

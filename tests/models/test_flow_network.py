@@ -31,8 +31,8 @@ def test_the_published_network_has_the_published_size():
     [
         (FlowNet(), (64, 64), [(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)]),
         (LIGHT, (96, 64), [(24, 16), (12, 8), (6, 4), (3, 2), (2, 1)]),
-        (FlowNet((4, 4, 8, 8), (8, 4)), (64, 64), [(16, 16), (8, 8), (4, 4)]),
-        (FlowNet((4, 4), ()), (30, 50), [(8, 13)]),
+        (FlowNet(widths=(4, 4, 8, 8), decoder_widths=(8, 4)), (64, 64), [(16, 16), (8, 8), (4, 4)]),
+        (FlowNet(widths=(4, 4), decoder_widths=()), (30, 50), [(8, 13)]),
     ],
 )
 def test_predictions_halve_from_the_finest(module, size, grids):
@@ -52,7 +52,7 @@ def test_predictions_are_float32_whatever_the_computation():
 def test_more_decoder_than_encoder_is_refused():
     picture = jnp.zeros((1, 8, 8, 3))
     with pytest.raises(ConfigError, match="at most 1 decoder_widths, not 2"):
-        FlowNet((4, 4), (4, 4)).init(jax.random.key(0), picture, picture)
+        FlowNet(widths=(4, 4), decoder_widths=(4, 4)).init(jax.random.key(0), picture, picture)
 
 
 def convolved(x, layer, stride):

@@ -37,9 +37,15 @@ def judge_of(third: str = "flow") -> Judge:
     streams = (
         SoundStream(features=4, widths=(4, 4, 4, 4), pool=(4, 4), **shared),
         VideoStream(widths=(4, 4, 4), strides=((2, 2, 2), (2, 2, 2), (1, 2, 2)), **shared),
-        VideoStream(third, (4, 4, 4), third_strides[third], kernel_size=taps[third], **shared),
+        VideoStream(
+            source=third,
+            widths=(4, 4, 4),
+            strides=third_strides[third],
+            kernel_size=taps[third],
+            **shared,
+        ),
     )
-    discriminator = Discriminator(streams, joint_width=4, joint_kernel=(4, 4), **shared)
+    discriminator = Discriminator(streams=streams, joint_width=4, joint_kernel=(4, 4), **shared)
     return Judge(discriminator, fake=0.5, mismatched=0.25)
 
 

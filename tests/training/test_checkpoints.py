@@ -15,6 +15,7 @@ from lipjax.state import State
 from lipjax.training import sharding
 from lipjax.training.checkpoints import Checkpoints, find_checkpoint, load_params
 from lipjax.training.start import start_from
+from lipjax.training.weights import save_weights
 
 
 def make(value=1.0, *, shards=1, devices=None, width=4, extra=False):
@@ -114,6 +115,17 @@ def test_start_lists_what_matched(tmp_path):
     np.testing.assert_array_equal(state.ema["stats"]["net"]["mean"], [4.0, 4.0])
     text = report.summary()
     assert "2 arrays match" in text and "params/net/w is (4, 8) here, (4, 4) there" in text
+
+
+def test_start_from_an_exported_model(tmp_path):
+    networks = {"net": {"w": np.full((4, 4), 7.0, np.float32), "b": np.full(5, 7.0, np.float32)}}
+    save_weights(tmp_path, {"params": networks, "stats": {"net": {"mean": np.full(2, 7.0)}}})
+    state, report = start_from(make(0.0), tmp_path)
+    assert report.matched == ("params/net/w", "stats/net/mean")
+    assert report.missing == ("params/bare/v",) and "params/net/b" in report.mismatched
+    np.testing.assert_array_equal(state.params["net"]["w"], np.full((4, 4), 7.0))
+    np.testing.assert_array_equal(state.ema["params"]["net"]["w"], np.full((4, 4), 7.0))
+    assert int(state.step) == 0
 
 
 def test_start_from_a_stranger_is_an_error(tmp_path):

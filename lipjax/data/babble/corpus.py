@@ -100,6 +100,11 @@ def make_babble(
     Raises:
         ConfigError: espeakng-loader is not installed, or a count or size is impossible.
         CorpusError: a person could not be drawn.
+
+    Example:
+        >>> lipjax.make_babble("faces", speakers=1, sentences_per_speaker=1)
+        >>> len(list(Path("faces").rglob("*.mp4")))
+        1
     """
     if speakers < 1 or sentences_per_speaker < 1 or processes < 1:
         raise ConfigError(

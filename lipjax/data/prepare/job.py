@@ -56,6 +56,12 @@ def prepare(
         ConfigError: nothing there, or a setting that cannot work.
         CorpusError: `out` holds something else or another corpus, another job is at work there,
             no video could be used, or, with `strict`, one could not.
+
+    Example:
+        >>> settings = lipjax.PrepareSettings(landmarks="files", mouth_size=64)
+        >>> report = lipjax.prepare("videos", "prepared", settings=settings, processes=0)
+        >>> lipjax.open_corpus("prepared").description["settings"]["mouth_size"]
+        64
     """
     if processes is not None and processes < 0:
         raise ConfigError(f"processes must be 0 (work in this process) or more, not {processes}")

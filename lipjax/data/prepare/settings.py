@@ -33,6 +33,11 @@ class PrepareSettings:
             against hostile and damaged files; it decides no clip and is not recorded.
         max_pixels: of a picture; a video of larger ones is reported, not read.
         max_worker_gb: memory that a worker process may take above what it starts with (Linux).
+
+    Example:
+        >>> settings = lipjax.PrepareSettings(mouth_size=64, test_speakers=("s3",))
+        >>> settings.fps, settings.margin
+        (25.0, 1.5)
     """
 
     fps: float = 25.0
