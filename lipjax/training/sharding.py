@@ -27,8 +27,9 @@ def spread_over_cores(batch_size: int) -> None:
 
     XLA leaves a part of every core idle between the operations of one device; two devices on two
     cores train small networks a quarter faster than one (wide ones not: `build.is_wide`).
-    XLA_FLAGS=--xla_force_host_platform_device_count=1 keeps one. Accelerators are used as before. For programs, before their first use of JAX; later
-    it does nothing, nor where the user has chosen already.
+    XLA_FLAGS=--xla_force_host_platform_device_count=1 keeps one. Accelerators are used as before.
+    For programs, before their first use of JAX; later it does nothing, nor where the user has
+    chosen already.
 
     Args:
         batch_size: windows of a global batch.
