@@ -2,6 +2,7 @@
 """The launch scripts, with stand-ins for the programs that they call: words arrive as given."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -52,12 +53,33 @@ def run(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS.iterdir()), ids=lambda path: path.name)
+BROWSER = SCRIPTS / "install_browser.sh"
+LAUNCHERS = sorted(set(SCRIPTS.iterdir()) - {BROWSER})
+
+
+@pytest.mark.parametrize("script", LAUNCHERS, ids=lambda path: path.name)
 def test_scripts_are_bash_and_say_what_they_want(run, script):
     check = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, timeout=60)
     assert check.returncode == 0 and not check.stderr
     code, calls, told = run(script.name)
     assert code == 2 and not calls and ("--config" in told or "arguments" in told or "NAME" in told)
+
+
+def test_without_a_package_manager_the_browser_to_install_is_named(tmp_path):
+    for name in ("bash", "id"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [shutil.which("bash"), str(BROWSER)],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and "install the programs chromium and chromedriver" in done.stderr
+    for name in ("chromium", "chromedriver"):
+        (tmp_path / name).symlink_to(shutil.which("true"))
+    again = subprocess.run([shutil.which("bash"), str(BROWSER)], env={"PATH": str(tmp_path)})
+    assert again.returncode == 0
 
 
 def test_multi_gpu_trains_with_one_process(run):
