@@ -56,6 +56,7 @@ def executed(tmp_path, monkeypatch):
     temporary.mkdir(), folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # the simulated devices of these tests
     # Nothing is downloaded, and nothing is taken from another run's compiled programs.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
 
