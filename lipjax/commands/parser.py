@@ -92,6 +92,8 @@ def model_of(args: argparse.Namespace) -> Path:
     folder = find_model(args.model)
     if args.model is None:
         print(f"no --workdir: the installed model {folder.name}; see {folder / 'MODEL_CARD.md'}")
+        if folder.name == BUILT_IN:
+            print("it was trained on drawn faces, and spoils photographs; its card names another")
     return folder
 
 
