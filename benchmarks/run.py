@@ -68,6 +68,19 @@ BENCHMARKS = (
     Benchmark("evaluating", "evaluating.py", ("av",), "corpus", short=None),
     Benchmark("convolutions", "convolutions.py", short=None),
     Benchmark("step", "train_step.py", ("torch",), None, ("--what", "step"), None, result=TWIN),
+    Benchmark("step_4", "train_step.py", ("torch",), None, ("--batch", "4"), None, result=TWIN),
+    Benchmark(
+        *("step_8", "train_step.py", ("torch",), None),
+        ("--batch", "8", "--twin", "", "--rounds", "1"),
+        short=None,
+        result=TWIN,
+    ),
+    Benchmark(
+        *("step_remat", "train_step.py", ("torch",), None),
+        ("--ours", "remat", "--twin", "", "--rounds", "3"),
+        short=None,
+        result=TWIN,
+    ),
     Benchmark(
         "generator", "train_step.py", ("torch",), None, ("--what", "generator"), None, result=TWIN
     ),

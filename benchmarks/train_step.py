@@ -181,7 +181,8 @@ def main() -> None:
     gflop = args.batch * useful_gflop(args.what, args.streams)
     words = [args.what, args.streams, str(args.batch)]
     print(", ".join(f"{name} {value}" for name, value in known.items()), flush=True)
-    name = f"{args.what}, batch {args.batch}, {args.streams} streams"
+    forms = "".join(f", {how}" for how in args.ours.split(",") if how)
+    name = f"{args.what}, batch {args.batch}, {args.streams} streams{forms}"
     print(f"{name}: {gflop:.0f} useful GFLOP", flush=True)
     found = measure(sides, words, args.rounds, gflop)
     print(f"{'':24}{'s':>9}{'quartiles':>18}{'CPU s':>9}{'GFLOP/s':>9}{'peak GB':>9}{'first s':>9}")
