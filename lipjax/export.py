@@ -3,7 +3,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from lipjax import build
 from lipjax.errors import ConfigError
 from lipjax.jobs import load_speaker
 from lipjax.training.logging import write_whole
-from lipjax.training.weights import save_weights
+from lipjax.training.weights import WEIGHTS, save_weights
 
 CARD = "MODEL_CARD.md"
 
@@ -53,7 +52,7 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike) -> Path:
 
 
 def _card(workdir: Path, out: Path, description: dict[str, Any]) -> str:
-    size = (out / "weights.npz").stat().st_size
+    size = (out / WEIGHTS).stat().st_size
     steps = _read_json(workdir / "progress.json").get("best_step", "an unknown number of")
     lines = [
         f"# Model card: {out.name}",
@@ -72,8 +71,7 @@ def _card(workdir: Path, out: Path, description: dict[str, Any]) -> str:
         "",
         "## How it was trained",
         "",
-        f"{steps} steps. Write here the exact command. Python "
-        f"{sys.version_info.major}.{sys.version_info.minor}.",
+        f"{steps} steps. Write here the exact command, and the versions of Python and JAX.",
         "",
         "## Measured quality",
         "",

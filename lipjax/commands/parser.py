@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lipjax.errors import nearest
-from lipjax.pretrained import BUILT_IN, find_model
+from lipjax.pretrained import BUILT_IN, find_model, installed_models
 
 
 class Parser(argparse.ArgumentParser):
@@ -89,11 +89,12 @@ def model_of(args: argparse.Namespace) -> Path:
     """
     if args.workdir is not None:
         return args.workdir
-    folder = find_model(args.model)
-    if args.model is None:
-        print(f"no --workdir: the installed model {folder.name}; see {folder / 'MODEL_CARD.md'}")
-        if folder.name == BUILT_IN:
-            print("it was trained on drawn faces, and spoils photographs; its card names another")
+    if args.model is not None:
+        return find_model(args.model)
+    name, folder = next(iter(installed_models().items()))
+    print(f"no --workdir: the installed model {name}; see {folder / 'MODEL_CARD.md'}")
+    if name == BUILT_IN:
+        print("it was trained on drawn faces, and spoils photographs; its card names another")
     return folder
 
 
