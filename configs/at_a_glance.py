@@ -136,7 +136,15 @@ def _base() -> ConfigDict:
                     "floor_db": -100.0,
                     "level_db": -20.0,
                 },
-                "augment": {"flip": 0.0, "brightness": 0.0, "shift": 0.0, "hiss": 0.0},
+                "augment": {
+                    "flip": 0.0,
+                    "brightness": 0.0,
+                    "colour": 0.0,
+                    "zoom": 0.0,
+                    "shift": 0.0,
+                    "blur": 0.0,
+                    "hiss": 0.0,
+                },
             },
             "train": {
                 "steps": 200_000,
