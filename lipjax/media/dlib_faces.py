@@ -184,4 +184,5 @@ def _score(grey: np.ndarray, landmarks: np.ndarray) -> float | None:
 
 def _sides(rectangle: Any) -> Box:
     sides = (rectangle.left(), rectangle.top(), rectangle.right(), rectangle.bottom())
-    return tuple(float(side) for side in sides)
+    left, top, right, bottom = (float(side) for side in sides)
+    return left, top, right, bottom

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optical flow between consecutive pictures by Farnebäck's method, and pictures of flow."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
-FARNEBACK = {
+FARNEBACK: dict[str, Any] = {
     "pyr_scale": 0.5,
     "levels": 3,
     "winsize": 15,
@@ -39,7 +41,7 @@ def farneback(images: UInt8[np.ndarray, "T H W 3"]) -> Float32[np.ndarray, "T-1 
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
     flow = np.zeros((max(len(grey) - 1, 0), *images.shape[1:3], 2), np.float32)
     for number, (first, second) in enumerate(zip(grey[:-1], grey[1:], strict=True)):
-        flow[number] = cv2.calcOpticalFlowFarneback(first, second, None, **FARNEBACK)
+        flow[number] = cv2.calcOpticalFlowFarneback(first, second, flow[number], **FARNEBACK)
     return flow
 
 

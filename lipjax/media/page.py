@@ -24,6 +24,9 @@ img.wide { max-width: none; }
 .note { color: #555; }
 """
 
+Cell = str | tuple[str, str]
+"""Text, or (text, small text under it)."""
+
 
 def page(title: str, parts: Sequence[str]) -> str:
     """Assembles parts into a whole HTML document.
@@ -57,21 +60,19 @@ def paragraph(text: str, *, note: bool = False) -> str:
     return f"<p{' class=note' if note else ''}>{html.escape(text)}</p>"
 
 
-def table(
-    header: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]], *, strong: str = ""
-) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], *, strong: str = "") -> str:
     """A table.
 
     Args:
         header: names of the columns.
-        rows: cells as text, or as (text, small text under it).
+        rows: of cells.
         strong: rows whose first cell is this text are emphasised.
 
     Returns:
         The HTML.
     """
 
-    def cell(value: str | tuple[str, str]) -> str:
+    def cell(value: Cell) -> str:
         if isinstance(value, tuple):
             return f"<td>{html.escape(value[0])}<br><small>{html.escape(value[1])}</small></td>"
         return f"<td>{html.escape(value)}</td>"

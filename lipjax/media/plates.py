@@ -110,7 +110,7 @@ class _Plate:
     def _px(self, length: float | int) -> int:
         return round(length * self._unit)
 
-    def _font(self, size: float | int) -> ImageFont.FreeTypeFont:
+    def _font(self, size: float | int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         return ImageFont.load_default(max(1.0, size * self._unit))
 
     def _text(self, at: tuple, text: str, size: float | int, ink: tuple, anchor: str):
@@ -142,7 +142,7 @@ class _Plate:
         self._text((margin, top + self._px(_TITLE) / 2), block.title, size, _INK, "lm")
         self._draw_words(block, top)
         if block.loudness is not None:
-            self._draw_sound(block, top + self._px(_TITLE))
+            self._draw_sound(block, block.loudness, top + self._px(_TITLE))
         first = top + self._head(block)
         for number, (label, frames) in enumerate(block.rows.items()):
             y = first + number * (cell + self._gap)
@@ -195,20 +195,21 @@ class _Plate:
                 self._text((sum(ends) / 2, base - self._px(3)), word, size, _INK, "ms")
             first = column
 
-    def _draw_sound(self, block: Block, top: int) -> None:
+    def _draw_sound(self, block: Block, loudness: np.ndarray, top: int) -> None:
         """The loudness as a band around a middle line."""
         left = self._centre(0) - self._cell / 2
         right = self._centre(len(block.times) - 1) + self._cell / 2
         half = self._px(_WAVE - 6) / 2
         middle = top + self._px(_WAVE) / 2
-        x = np.linspace(left, right, len(block.loudness))
-        up = [(a, middle - half * b) for a, b in zip(x, block.loudness, strict=True)]
-        down = [(a, middle + half * b) for a, b in zip(x, block.loudness, strict=True)]
+        x = np.linspace(left, right, len(loudness))
+        up = [(a, middle - half * b) for a, b in zip(x, loudness, strict=True)]
+        down = [(a, middle + half * b) for a, b in zip(x, loudness, strict=True)]
         self._pen.line([(left, middle), (right, middle)], _SOUND, 1)
         self._pen.polygon([*up, *down[::-1]], fill=_SOUND)
 
     def _note_lines(self) -> list[str]:
-        font, lines = self._font(_SMALL_FONT), []
+        font = self._font(_SMALL_FONT)
+        lines: list[str] = []
         for word in self._note.split():
             longer = f"{lines[-1]} {word}" if lines else word
             if lines and font.getlength(longer) <= self._width - 2 * self._px(_MARGIN):

@@ -51,4 +51,6 @@ class Spool:
         start, stop = self._offsets[number], self._offsets[number + 1]
         self._file.seek(start)
         data = np.frombuffer(self._file.read(stop - start), np.uint8)
-        return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert bgr is not None  # what `append` wrote
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -122,7 +122,7 @@ def timed(
                 last = time - step * len(held)
             elif abs(time - beat) <= slack:
                 time = beat
-        if time is None or (held and time <= last + 1e-6):
+        if time is None or (held and last is not None and time <= last + 1e-6):
             held.append(frame)
             if len(held) < most_held:
                 continue
@@ -130,6 +130,7 @@ def timed(
             time = last + step * len(held)
             frame = None
         if held:
+            assert last is not None  # the time of the first one held
             spacing = (time - last) / len(held)
             for index, earlier in enumerate(held):
                 yield earlier, last + index * spacing

@@ -207,9 +207,9 @@ def track(frames: Iterable[Any], backend: Backend) -> Track:
             for number, points in chosen.items():
                 landmarks[number], status[number] = points, MEASURED
     seen = status == MEASURED
-    for number in np.flatnonzero(seen[1:] & seen[:-1]) + 1:
+    for number in (np.flatnonzero(seen[1:] & seen[:-1]) + 1).tolist():
         if not plausible(landmarks[number - 1], landmarks[number]):
-            cuts.add(int(number))
+            cuts.add(number)
     fill_gaps(landmarks, status, cuts=tuple(sorted(cuts)))
     return Track(
         landmarks=landmarks,

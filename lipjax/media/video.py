@@ -105,8 +105,8 @@ def _slots(
     name = os.fspath(path)
     with opened(path, max_pixels=max_pixels) as container:
         stream = pictures(container, name, max_pixels, max_seconds)
-        step, size, slot = nominal_step(stream), None, 0
-        start, shown, index, held = 0.0, step, -1, None
+        step, slot = nominal_step(stream), 0
+        start, size, shown, index, held = 0.0, (0, 0), step, -1, None
         most = most_held(stream.codec_context.width, stream.codec_context.height)
         slack = stamp_slack(container, step)
         for frame, time in timed(decoded(container, stream), step, slack, most_held=most):

@@ -144,7 +144,7 @@ def _encode(
         )
         picture.pts, picture.time_base = count, 1 / rate
         output.mux(video.encode(picture))
-        if audio is not None:
+        if sound is not None:
             output.mux(_encode_sound(audio, sound, count, rate))
         count += 1
     if video is None:
