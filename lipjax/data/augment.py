@@ -134,7 +134,7 @@ class Change:
         """Changes flow maps as `pictures` moves the pictures between which they lead."""
         flow = self._moved(flow)
         if self.mirrored:
-            flow = flow * np.float32([-1, 1])
+            flow = flow * np.array([-1, 1], np.float32)
         return np.ascontiguousarray(flow * np.float32(self.zoom))
 
     def landmarks(
@@ -143,7 +143,8 @@ class Change:
         """Changes landmarks, given in pixels of a crop with side `size`."""
         right, down = self._pixels(size)
         if self.mirrored:
-            points = points[:, MIRRORED] * np.float32([-1, 1]) + np.float32([size - 1, 0])
+            mirror, edge = np.array([[-1, 1], [size - 1, 0]], np.float32)
+            points = points[:, MIRRORED] * mirror + edge
         middle = np.float32((size - 1) / 2)
         points = (points - middle) * np.float32(self.zoom) + middle
-        return points + np.float32([right, down])
+        return points + np.array([right, down], np.float32)

@@ -27,6 +27,7 @@ from jaxtyping import Shaped
 
 from lipjax.data.metadata import NAME
 from lipjax.data.reading import Corpus
+from lipjax.data.schema import Clip
 from lipjax.data.views import ClipViews, Streams, columns_of
 
 FOLDER = "ready"
@@ -205,7 +206,7 @@ class _File:
         count = length * kind.row_bytes // kind.dtype.itemsize
         flat = np.frombuffer(self._map, kind.dtype, count, int(kind.starts[clip]))
         if not self._checked[clip]:
-            if zlib.crc32(flat) != checksum:
+            if zlib.crc32(flat.data) != checksum:
                 return None
             self._checked[clip] = True
         return flat.reshape(length, *kind.shape)
@@ -215,11 +216,11 @@ class _File:
         fits = values.dtype == kind.dtype and values.shape[1:] == kind.shape
         if not fits or not 0 < len(values) <= kind.rows[clip]:
             return
-        values = np.ascontiguousarray(values)
+        stored = np.ascontiguousarray(values).data
         # The slot's facts come last; until then it counts as empty. Writing instead of storing
         # into the map, because a full disk would kill a process that stores.
-        _write(self._values, memoryview(values).cast("B"), int(kind.starts[clip]))
-        slot = np.array([(len(values), zlib.crc32(values))], _SLOT)
+        _write(self._values, stored.cast("B"), int(kind.starts[clip]))
+        slot = np.array([(len(values), zlib.crc32(stored))], _SLOT)
         _write(self._slots, memoryview(slot.tobytes()), clip * _SLOT.itemsize)
 
 
@@ -264,7 +265,7 @@ class ReadyViews(ClipViews):
         return self._load()
 
     @property
-    def clip(self):
+    def clip(self) -> Clip:
         """The clip itself; reads its record."""
         return self._loaded.clip
 

@@ -140,7 +140,7 @@ class Clip:
 
 
 _TEXTS = ("id", "speaker", "sentence", "source", "source_sha256")
-_SCALARS = {
+_SCALARS: dict[str, type[np.float64 | np.int64]] = {
     "fps": np.float64,
     "sound_rate": np.int64,
     "sound_start": np.float64,

@@ -177,10 +177,15 @@ class ClipViews:
                 f"clip {clip.id} has {clip.fps} frames per second, the config asks for "
                 f"{streams.fps}; prepare the corpus again with that rate"
             )
-        self.clip = clip
+        self._clip = clip
         self._streams = streams
         self._derived = derived or {}
         self._made: dict[str, np.ndarray] = {}
+
+    @property
+    def clip(self) -> Clip:
+        """The clip itself."""
+        return self._clip
 
     @property
     def num_frames(self) -> int:

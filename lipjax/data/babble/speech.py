@@ -6,6 +6,7 @@ espeak-ng is under the GPL. It is a tool reached through an optional wheel, neve
 
 import ctypes
 import dataclasses
+import sys
 import threading
 from typing import Any
 
@@ -134,10 +135,10 @@ def _unload(library: ctypes.CDLL) -> None:
     """Lets the operating system drop a library, where Python knows how."""
     import _ctypes
 
-    if hasattr(_ctypes, "dlclose"):
-        _ctypes.dlclose(library._handle)
-    else:
+    if sys.platform == "win32":
         _ctypes.FreeLibrary(library._handle)
+    else:
+        _ctypes.dlclose(library._handle)
 
 
 def _say(library: ctypes.CDLL, text: str, voice: Voice) -> Utterance:

@@ -69,8 +69,7 @@ def _clips(
     path: Path, source: Source, settings: PrepareSettings, facts: dict[str, Any], beat: Beat
 ) -> Iterator[tuple[Clip, dict[str, float]]]:
     """Makes clips in order of time, with what packing asks beside them; fills in the facts."""
-    limits = {"max_pixels": settings.max_pixels, "max_seconds": settings.max_video_seconds}
-    info = video.probe(path, **limits)
+    info = video.probe(path, max_pixels=settings.max_pixels, max_seconds=settings.max_video_seconds)
     facts |= {"fps": info.fps, "width": info.width, "height": info.height}
     facts |= {"duration": info.duration}
     if not info.has_sound:

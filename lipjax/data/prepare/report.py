@@ -82,11 +82,11 @@ def make_report(
         record: the settings.
     """
     facts = [{k: v for k, v in entry.items() if k != "modified_ns"} for entry in sources]
-    rows = [
-        {**row, "split": split}
-        for split in (corpus.splits if corpus else ())
-        for row in corpus.index(split).rows()
-    ]
+    splits: tuple[str, ...] = ()
+    rows: list[dict[str, Any]] = []
+    if corpus:
+        splits = corpus.splits
+        rows = [{**row, "split": name} for name in splits for row in corpus.index(name).rows()]
     reasons = Counter(entry["reason"] for entry in facts if entry["reason"])
     two = sum(entry.get("seconds_with_two_faces", 0.0) for entry in facts)
     remarks = list(notes)
@@ -95,7 +95,6 @@ def make_report(
     missing = sorted({"train", "val", "test"} - {row["split"] for row in rows})
     if rows and missing:
         remarks.append(f"no clips for {', '.join(missing)}: too few speakers or sentences")
-    splits = corpus.splits if corpus else ()
     report = Report(
         directory=str(out),
         clips={split: sum(row["split"] == split for row in rows) for split in splits},
