@@ -105,7 +105,7 @@ class Generator(nn.Module, kw_only=True):
             ConfigError: the fields do not fit each other or the inputs.
         """
         self._check(identity.shape, log_mel.shape)
-        common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
+        common: dict[str, Any] = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
         audio = AudioEncoder(
             self.audio_widths,
             self.audio_time_strides,

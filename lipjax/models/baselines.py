@@ -10,7 +10,7 @@ rebuilt it for their comparison.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -28,9 +28,9 @@ FRAMES = 16
 
 # (taps, step, zeros on each side) of the picture encoder's convolutions.
 _PICTURE = ((7, 2, 1), (5, 2, 1), (3, 1, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1))
-# (taps, factor) of the picture decoder, one sample cut on each side. The first one spreads one
-# vector: its taps are as many as the encoder's last map is wide and the two that are cut.
-_DECODER = ((None, 2), (6, 2), (6, 2), (5, 1), (5, 1), (6, 2), (5, 1))
+# (taps, factor) of the picture decoder, one sample cut on each side. The first one (0) spreads
+# one vector: its taps are as many as the encoder's last map is wide and the two that are cut.
+_DECODER = ((0, 2), (6, 2), (6, 2), (5, 1), (5, 1), (6, 2), (5, 1))
 
 
 class _Linear(nn.Module):
@@ -173,8 +173,8 @@ class ChungGenerator(WindowGenerator, kw_only=True):
         self._check(identity.shape, log_mel.shape, layers, 8)
         if self.size < 32:
             raise ConfigError(f"pictures of {self.size} px are too small, use 32 or more")
-        common = {"norm": self.norm, "dtype": self.dtype}
-        block = {**common, "leading": 1, "form": self.form}
+        common: dict[str, Any] = {"norm": self.norm, "dtype": self.dtype}
+        block: dict[str, Any] = {**common, "leading": 1, "form": self.form}
         audio = self._sound(log_mel, train)
         x, maps = identity.astype(self.dtype), []
         for number, (taps, step, zeros) in enumerate(_PICTURE):

@@ -5,6 +5,7 @@ Source: Chen et al., "Lip Movements Generation at a Glance", ECCV 2018, and the 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -86,7 +87,7 @@ class Decoder(nn.Module):
         self, x: Float[Array, "B T h w D"], picture: Float[Array, "B H W 3"], *, train: bool
     ) -> Float[Array, "B T H W 3"]:
         """Returns the video, float32, in (-1, 1) or, painted on a picture, about there."""
-        common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
+        common: dict[str, Any] = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
         for number in range(self.residual_blocks):
             name = f"residual_{number + 1}"
             x = self._applied(ResidualBlock(self.residual_kernel, **common, name=name), x, train)

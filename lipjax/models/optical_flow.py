@@ -75,8 +75,8 @@ class FlowNet(nn.Module, kw_only=True):
         level = len(self.widths)
         x, raw = skips.pop(), None
         predictions = []
-        for number, width in enumerate((None, *self.decoder_widths)):
-            if number:
+        for width in (None, *self.decoder_widths):
+            if width is not None:
                 level -= 1
                 skip = skips.pop()
                 parts = [

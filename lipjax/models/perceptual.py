@@ -5,6 +5,7 @@ Source: the authors' code of Chen et al., "Lip Movements Generation at a Glance"
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -45,7 +46,7 @@ class PerceptualEncoder(nn.Module, kw_only=True):
         self, frames: Float[Array, "N H W 3"], *, train: bool = False
     ) -> Float[Array, "N h w D"]:
         """Returns the features of frames in [-1, 1]."""
-        common = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
+        common: dict[str, Any] = {"norm": self.norm, "form": self.form, "dtype": self.dtype}
         strides = (1, *(2 for _ in self.widths[1:]))
         x = IdentityEncoder(self.widths, strides, **common, name="down")(frames, train=train)
         for number in range(self.residual_blocks):

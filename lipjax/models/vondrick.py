@@ -6,6 +6,7 @@ Chen et al., "Lip Movements Generation at a Glance", ECCV 2018, rebuilt it for t
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -146,7 +147,12 @@ def vondrick_discriminator(
         video_widths: channels of the video stream's convolutions.
         norm, negative_slope, form, dtype: of the video stream, see `lipjax.nn.blocks`.
     """
-    common = {"norm": norm, "negative_slope": negative_slope, "form": form, "dtype": dtype}
+    common: dict[str, Any] = {
+        "norm": norm,
+        "negative_slope": negative_slope,
+        "form": form,
+        "dtype": dtype,
+    }
     video = VideoStream(
         widths=tuple(video_widths),
         strides=((2, 2, 2),) * 4,

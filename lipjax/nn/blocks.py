@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolution, norm and activation in the orders that the networks use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -50,24 +51,24 @@ class ConvBlock(nn.Module):
     ) -> Float[Array, "B *out {self.features}"]:
         """Returns the block's output for x [B (T) H W I], or for several as in `Conv`."""
         strides = self.strides or (1,) * len(self.kernel_size)
-        common = {
-            "features": self.features,
-            "kernel_size": self.kernel_size,
-            "strides": strides,
-            "padding": self.padding,
-            "use_bias": self.norm != "batch",
-            "form": self.form,
-            "dtype": self.dtype,
-            "name": "conv",
-        }
-        x = (ConvTranspose if self.transpose else Conv)(**common)(x)
+        layer: Callable[..., Any] = ConvTranspose if self.transpose else Conv
+        y = layer(
+            self.features,
+            self.kernel_size,
+            strides,
+            self.padding,
+            use_bias=self.norm != "batch",
+            form=self.form,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
         norm = make_norm(
             self.norm, train=train, leading=self.leading, name="norm", dtype=self.dtype
         )
-        x = x if norm is None else norm(x)
+        y = y if norm is None else norm(y)
         if self.negative_slope == 1.0:
-            return x
-        return nn.leaky_relu(x, self.negative_slope) if self.negative_slope else nn.relu(x)
+            return y
+        return nn.leaky_relu(y, self.negative_slope) if self.negative_slope else nn.relu(y)
 
 
 class ResidualBlock(nn.Module):

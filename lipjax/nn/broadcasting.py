@@ -7,6 +7,8 @@ become output channels of a smaller convolution, and what is left is to add up t
 fall inside the map, which is all of them but at its borders.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -41,13 +43,12 @@ def conv_of_broadcasts(
         whole = [jnp.broadcast_to(x, (x.shape[0], *shape, x.shape[-1])) for x in parts]
         joined = jnp.concatenate(whole, axis=-1)
         return conv(joined, kernel, strides=(1, 1, 1), padding=same_padding(taps), form=form)
-    total, first = None, 0
+    outputs, first = [], 0
     for x in parts:
         own = kernel[..., first : first + x.shape[-1], :]
         first += x.shape[-1]
-        y = _conv_of_broadcast(x, own, shape, form)
-        total = y if total is None else total + y
-    return total
+        outputs.append(_conv_of_broadcast(x, own, shape, form))
+    return functools.reduce(operator.add, outputs)
 
 
 def _conv_of_broadcast(x, kernel, shape, form):

@@ -30,7 +30,7 @@ def winograd_filter(
     shape: Sequence[int],
     kernel_shape: Sequence[int],
     strides: Sequence[int],
-    padding: Sequence[Sequence[int]],
+    padding: Sequence[tuple[int, int]],
     *,
     transpose: bool = False,
     dtype: jax.typing.DTypeLike = jnp.float32,
@@ -52,17 +52,18 @@ def winograd_filter(
     if tuple(kernel_shape[1:3]) != (winograd.TAPS,) * 2 or jnp.dtype(dtype) != jnp.float32:
         return None
     if transpose:
-        times = tuple(kernel_shape[0] - 1 - n for n in times)
+        last = kernel_shape[0] - 1
+        times = last - times[0], last - times[1]
         if tuple(strides) != (1, 2, 2) or space != ((1, 0), (1, 0)):
             return None
     elif tuple(strides) != (1, 1, 1) or any(n > 2 for pad in space for n in pad):
         return None
     if any(n < 0 for pad in (times, *space) for n in pad):
         return None
-    how = winograd.Filter(2 if transpose else 1, (tuple(times), *space))
+    how = winograd.Filter(2 if transpose else 1, (times, *space))
     tiles = math.prod(how.tiles(axis, shape[1 + axis]) for axis in (1, 2))
-    used = math.prod(how.size(axis, shape[1 + axis]) for axis in (1, 2))
-    used /= tiles * (winograd.STEP * how.factor) ** 2
+    pixels = math.prod(how.size(axis, shape[1 + axis]) for axis in (1, 2))
+    used = pixels / (tiles * (winograd.STEP * how.factor) ** 2)
     wins = (
         min(kernel_shape[3:]) >= _WINOGRAD_CHANNELS
         and math.prod(shape[:2]) * tiles >= _WINOGRAD_TILES

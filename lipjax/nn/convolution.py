@@ -97,8 +97,9 @@ def conv_transpose(
             dimension_numbers=_dimension_numbers(len(taps)),
         )
     if x.ndim == 5:
-        options = {"transpose": True, "dtype": x.dtype}
-        how = winograd_filter(x.shape, kernel.shape, strides, padding, **options)
+        how = winograd_filter(
+            x.shape, kernel.shape, strides, padding, transpose=True, dtype=x.dtype
+        )
         if how is not None:
             quick = functools.partial(_flipped_in_time, how=how)
             plain = functools.partial(_conv_transpose, strides=strides, padding=padding)

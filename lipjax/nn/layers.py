@@ -57,14 +57,14 @@ class Conv(nn.Module):
         Raises:
             ConfigError: several inputs, and a stride or padding that changes the length of an axis.
         """
-        parts = (x,) if hasattr(x, "shape") else tuple(x)
+        parts = list(x) if isinstance(x, Sequence) else [x]
         inputs = sum(part.shape[-1] for part in parts)
         shape = (*self.kernel_size, inputs, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         parts = [part.astype(self.dtype) for part in parts]
         strides = self.strides or (1,) * len(self.kernel_size)
         padding = convolution.same_padding(self.kernel_size)
-        if hasattr(x, "shape"):
+        if not isinstance(x, Sequence):
             y = convolution.conv(
                 parts[0],
                 kernel,

@@ -42,7 +42,7 @@ class Filter(NamedTuple):
     """
 
     factor: int
-    padding: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    padding: tuple[tuple[int, int], ...]
 
     def size(self, axis: int, length: int) -> int:
         """Returns the output's length along height (1) or width (2)."""
