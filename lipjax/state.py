@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 
-@flax.struct.dataclass
-class State:
+class State(flax.struct.PyTreeNode):
     """Everything that a step of training reads and writes.
 
     Fields are typed loosely, because JAX and Orbax also fill the tree with shapes, shardings and

@@ -49,12 +49,13 @@ def inputs(*, frames: int, audio_context: int, shuffled_sound: bool = False) -> 
         `video` and `log_mel` of the window, an `identity` picture from elsewhere in the clip and
         another clip's sound, `wrong_log_mel`, as mismatch.
     """
-    sound = dict(stream="log_mel", length=frames + 2 * audio_context, offset=-audio_context)
+    sound = View("log_mel", frames + 2 * audio_context, offset=-audio_context)
+    another = dataclasses.replace(sound, where="other_clip")
     return {
         "video": View("mouth", frames),
-        "log_mel": View(**sound, where="other_clip", draw=1) if shuffled_sound else View(**sound),
+        "log_mel": dataclasses.replace(another, draw=1) if shuffled_sound else sound,
         "identity": View("mouth", 1, where="same_clip"),
-        "wrong_log_mel": View(**sound, where="other_clip"),
+        "wrong_log_mel": another,
     }
 
 
@@ -155,16 +156,21 @@ class GeneratorTask:
         identity, video = to_unit(batch["identity"])[:1, 0], to_unit(batch["video"])[:1]
         log_mel = batch["log_mel"][:1]
         generator = self.generator.init(keys[0], identity, log_mel, train=False)
-        variables = {"generator": generator}
+        variables: dict[str, Mapping[str, Any]] = {"generator": generator}
         given = dict(given)
-        flow = self._flow(given["flow"], video) if self._uses_flow else None
+        seen = {"video": video}
+        if self._uses_flow:
+            seen["flow"] = self._flow(given["flow"], video)
         if self.judge is not None:
-            variables["discriminator"] = self.judge.init(keys[1], self._heard(log_mel), video, flow)
+            variables["discriminator"] = self.judge.init(
+                keys[1], self._heard(log_mel), video, seen.get("flow")
+            )
         if self.correlation is not None:
             _, between = self.generator.apply(generator, identity, log_mel, train=False)
             heard = {"log_mel": self._heard(log_mel), **between}[self.correlation.hears]
-            seen = flow if self.correlation.sees == "flow" else video
-            variables["correlation"] = self.correlation.init(keys[2], heard, seen)
+            variables["correlation"] = self.correlation.init(
+                keys[2], heard, seen[self.correlation.sees]
+            )
         if self.train_flow:
             variables["flow"] = given.pop("flow")
         return created(
@@ -201,29 +207,29 @@ class GeneratorTask:
         )
         fake = fake.astype(jnp.float32)
         stats = {"generator": changed.get("batch_stats", {})}
-        flow = fake_flow = None
+        seen = {"video": (video, fake)}
         if self._uses_flow:
             network = variables["flow"] if self.train_flow else given["flow"]
-            flow, fake_flow = self._flow(network, video), self._flow(network, fake)
+            seen["flow"] = self._flow(network, video), self._flow(network, fake)
         terms, losses = {}, {}
         if self.weights.pixel:
             terms["pixel"] = self._pixel(fake, video).mean()
         if self.perceptual is not None:
-            terms["perceptual"] = self._perceptual(given["perceptual"], fake, video)
+            terms["perceptual"] = _perceptual(self.perceptual, given["perceptual"], fake, video)
         sounds = self._heard(batch["log_mel"]), self._heard(batch["wrong_log_mel"])
         if self.judge is not None:
+            flow, fake_flow = seen.get("flow", (None, None))
             losses["discriminator"], judged, stats["discriminator"] = self.judge(
                 variables["discriminator"], sounds, (video, flow), (fake, fake_flow)
             )
             terms |= judged
         total = dict(terms)
         if self.correlation is not None:
-            heard = sounds
+            heard: tuple[Array, Array | None] = sounds
             if self.correlation.hears == "audio_feature":
                 heard = between["audio_feature"], None
-            seen = (flow, fake_flow) if self.correlation.sees == "flow" else (video, fake)
             losses["correlation"], total["correlation"], scores, stats["correlation"] = (
-                self.correlation(variables["correlation"], heard, seen)
+                self.correlation(variables["correlation"], heard, seen[self.correlation.sees])
             )
             terms |= scores
             if self.train_flow:
@@ -234,15 +240,13 @@ class GeneratorTask:
 
     def _flow(self, variables: Any, video: Array) -> Array:
         """The finest flow between all consecutive frames, in one batch."""
-        return video_flow(lambda *pair: self.flow.apply(variables, *pair), video)
+        network = self.flow
+        assert network is not None  # what looks at flow is refused without it
 
-    def _perceptual(self, variables: Any, fake: Array, video: Array) -> Scalar:
-        """Mean squared difference of features; the network uses its running statistics."""
-        features = [
-            self.perceptual.apply(variables, x.reshape(-1, *x.shape[2:]), train=False)
-            for x in (fake, video)
-        ]
-        return jnp.mean(jnp.square((features[0] - features[1]).astype(jnp.float32)))
+        def flows(first: Array, second: Array) -> Any:
+            return network.apply(variables, first, second)
+
+        return video_flow(flows, video)
 
     def _pixel(self, fake: Array, video: Array) -> Float[Array, "B"]:
         weights = pixel.motion_weights(video, self.motion_share) if self.motion_share else 1.0
@@ -285,3 +289,11 @@ class GeneratorTask:
             "params": state.ema["params"]["generator"],
             "batch_stats": state.ema["stats"]["generator"],
         }
+
+
+def _perceptual(network: PerceptualEncoder, variables: Any, fake: Array, video: Array) -> Scalar:
+    """Mean squared difference of features; the network uses its running statistics."""
+    features: list[Any] = [
+        network.apply(variables, x.reshape(-1, *x.shape[2:]), train=False) for x in (fake, video)
+    ]
+    return jnp.mean(jnp.square((features[0] - features[1]).astype(jnp.float32)))

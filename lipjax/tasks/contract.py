@@ -20,13 +20,11 @@ class Task(Protocol):
 
     May also have `symptoms`, a tuple of `lipjax.tasks.symptoms.Symptom`: how this stage goes wrong,
     as the log shows it. The loop tells when one begins and ends.
-
-    Attributes:
-        best_metric: name of the output of `eval_step` that picks the best checkpoint; the
-            lowest mean is the best.
     """
 
-    best_metric: str
+    @property
+    def best_metric(self) -> str:
+        """Name of the output of `eval_step` that picks the best checkpoint by its lowest mean."""
 
     @property
     def inputs(self) -> Mapping[str, "View"]:

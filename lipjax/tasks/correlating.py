@@ -114,7 +114,7 @@ class Correlation:
             return loss, loss, terms, stats
         sound = encoded["sound"].reshape(-1, 2, *encoded["sound"].shape[1:])
         scores = {
-            name: tuple(correlation.centred(sound[:, i], clip) for i in (0, 1))
+            name: (correlation.centred(sound[:, 0], clip), correlation.centred(sound[:, 1], clip))
             for name, clip in (("real", real), ("fake", generated))
         }
         losses = {

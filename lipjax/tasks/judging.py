@@ -2,6 +2,7 @@
 """The discriminator's part of a training step: real, generated and mismatched, in one forward."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -42,10 +43,14 @@ class Judge:
         self, video: Float[Array, "B T H W 3"], flow: Float[Array, "B t h w 2"] | None
     ) -> dict[str, Array]:
         """Returns the inputs of the video streams."""
-        made = {"video": video, "difference": video[:, 1:] - video[:, :-1], "flow": flow}
+        made = {"video": video, "difference": video[:, 1:] - video[:, :-1]}
+        if flow is not None:
+            made["flow"] = flow
         return {name: made[name] for name in self.sources}
 
-    def init(self, key: Array, log_mel: Array, video: Array, flow: Array | None) -> dict[str, Any]:
+    def init(
+        self, key: Array, log_mel: Array, video: Array, flow: Array | None
+    ) -> Mapping[str, Any]:
         """Initialises the network on the shapes of a batch."""
         clip = {name: value[:1] for name, value in self.videos(video, flow).items()}
         return self.discriminator.init(key, log_mel[:1], clip, train=False)
@@ -70,13 +75,13 @@ class Judge:
             "d_fake" and "d_mismatched"; and the new statistics.
         """
         right, wrong = sounds
-        real, generated = self.videos(*real), self.videos(*generated)
+        real_clip, generated_clip = self.videos(*real), self.videos(*generated)
         # Stacked behind the batch axis, so that sharded clips stay on their devices.
         together = lambda *parts: jnp.stack(parts, 1).reshape(-1, *parts[0].shape[1:])  # noqa: E731
         logits, changed = self.discriminator.apply(
             variables,
             together(right, right, wrong),
-            {name: together(real[name], generated[name], real[name]) for name in real},
+            {name: together(clip, generated_clip[name], clip) for name, clip in real_clip.items()},
             train=True,
             mutable=["batch_stats"],
         )

@@ -69,7 +69,7 @@ class OpticalFlowTask:
 
         def losses(params: Any, stats: Any, batch: Batch, key: Any) -> Any:
             first, second, target = _pairs(batch)
-            predictions = self.network.apply({"params": params["flow"]}, first, second)
+            predictions: Any = self.network.apply({"params": params["flow"]}, first, second)
             loss = optical_flow.multi_scale(predictions, target, self.scale_weights).mean()
             error = optical_flow.endpoint_error(self._full(predictions[0], target), target)
             return {"flow": loss}, ({"multi_scale": loss, "endpoint_error": error.mean()}, {})

@@ -84,7 +84,7 @@ class PerceptualTask:
     def eval_step(self, state: State, batch: Batch) -> dict[str, Float[Array, "B"]]:
         """Squared and absolute error of the reconstruction, beside those of the window's mean."""
         frames = _frames(batch)
-        made = self.network.apply(self.speaker_params(state), frames, train=False)
+        made: Any = self.network.apply(self.speaker_params(state), frames, train=False)
         video = to_unit(batch["video"])
         mean = jnp.broadcast_to(video.mean(axis=(1, 2, 3), keepdims=True), video.shape)
         per_window = lambda x: x.reshape(len(video), -1).mean(axis=1)  # noqa: E731
