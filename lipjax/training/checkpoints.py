@@ -8,6 +8,7 @@ before it is deleted. One that is damaged all the same is told, put aside and ne
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import math
 import shutil
@@ -171,7 +172,9 @@ class Checkpoints:
             ConfigError: the checkpoint is of another model than the target, or none can be read.
         """
         while True:
-            failed, step = None, self.latest
+            step = self.latest
+            assert step is not None  # `_do_without` leaves one
+            failed: Exception | None = None
             try:
                 restored = self._restore(step, target)
             except ConfigError:
@@ -180,7 +183,7 @@ class Checkpoints:
                 failed = error
             if not largest(failed is not None):
                 return restored
-            on_first(lambda step=step, failed=failed: self._do_without(step, failed))
+            on_first(functools.partial(self._do_without, step, failed))
             self._manager.reload()
 
     def _do_without(self, step: int, failed: Exception | None) -> None:

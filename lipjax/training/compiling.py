@@ -60,8 +60,9 @@ def keep_compiled(environ: Mapping[str, str] = os.environ) -> Path | None:
     Returns:
         The folder; None if it was not set here.
     """
-    chosen = "JAX_COMPILATION_CACHE_DIR" in environ or jax.config.jax_compilation_cache_dir
-    if chosen or not jax.config.jax_enable_compilation_cache:
+    settings = jax.config.values
+    chosen = "JAX_COMPILATION_CACHE_DIR" in environ or settings["jax_compilation_cache_dir"]
+    if chosen or not settings["jax_enable_compilation_cache"]:
         return None
     folder = usual_folder(environ)
     try:

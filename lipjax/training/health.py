@@ -30,7 +30,8 @@ class Health:
     """
 
     def __init__(self, symptoms: Sequence[Symptom] = ()):
-        self._watches = (_NonFinite(), *(_Watch(symptom) for symptom in symptoms))
+        watches = [_Watch(symptom) for symptom in symptoms]
+        self._watches: tuple[_NonFinite | _Watch, ...] = (_NonFinite(), *watches)
 
     @classmethod
     def of_run(cls, task: Task, workdir: Path, *, step: int) -> "Health":

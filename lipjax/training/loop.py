@@ -153,7 +153,7 @@ def train(
     if (checkpoints.latest or 0) < steps:
         on_first(lambda: check_room(workdir, programs.state, copies=copies))
     check_start(workdir, from_checkpoint, resumes=checkpoints.latest is not None)
-    memory = {"best": None, "best_step": None, "seconds": 0.0, "pending": []}
+    memory: dict[str, Any] = {"best": None, "best_step": None, "seconds": 0.0, "pending": []}
     report = None
     if checkpoints.latest is not None:
         state, memory = checkpoints.restore(programs.state)
@@ -166,7 +166,7 @@ def train(
     step = int(state.step)
     health = Health.of_run(task, workdir, step=step)
     writer = MetricWriter(workdir, step=step) if writes else NoWriter()
-    compile_seconds, train_step = 0.0, None
+    compile_seconds, train_step = 0.0, programs.train_step
     if step < steps:
         started = time.monotonic()
         train_step = programs.compiled_step()

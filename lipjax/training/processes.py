@@ -47,7 +47,7 @@ def join(
             "several processes, but no Slurm, Open MPI or Cloud TPU around them that would say "
             f"which: give {', '.join(told)}"
         )
-    if processes is not None and not 0 <= process < processes:
+    if processes is not None and process is not None and not 0 <= process < processes:
         raise ConfigError(f"--process {process}: numbers are 0 to {processes - 1}")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:

@@ -32,7 +32,8 @@ def save_weights(folder: Path, networks: Mapping[str, Any]) -> Path:
     """
     arrays = flatten_dict({kind: dict(networks[kind]) for kind in _KINDS}, sep="/")
     whole = io.BytesIO()
-    np.savez(whole, **{name: np.asarray(array) for name, array in sorted(arrays.items())})
+    named: dict[str, Any] = {name: np.asarray(array) for name, array in sorted(arrays.items())}
+    np.savez(whole, **named)
     path = Path(folder) / WEIGHTS
     write_whole(path, whole.getvalue())
     return path
