@@ -20,7 +20,7 @@ from lipjax.data.windows import Windows
 from lipjax.errors import ConfigError
 from lipjax.planning.collectives import Collective, traffic_of
 from lipjax.planning.devices import simulated, topology
-from lipjax.planning.plan import plan_of, step_of
+from lipjax.planning.plan import _memory, plan_of, step_of
 from lipjax.planning.shapes import empty_batch, given_of
 from lipjax.planning.text import lines
 from lipjax.training import sharding
@@ -101,6 +101,9 @@ def test_a_loop_of_unknown_length_is_told():
 def test_a_new_way_of_writing_is_an_error_and_not_a_wrong_number():
     with pytest.raises(ConfigError, match="replica groups"):
         traffic_of(WRITTEN.replace("replica_groups={}", "replica_groups=everybody"))
+    for axes in ("{?}", "{'z'}", "{'a':2}"):
+        with pytest.raises(ConfigError, match="replica groups"):
+            traffic_of(WRITTEN.replace("'b'=4] {'a'}", f"'b'=4] {axes}"))
     with pytest.raises(ConfigError, match="no ENTRY"):
         traffic_of("HloModule nothing\n")
 
@@ -245,6 +248,13 @@ def test_the_memory_of_a_plan_holds_state_and_batch(planned):
     assert 0 < plan.memory.in_place <= plan.memory.outputs < plan.memory.arguments
     assert plan.memory.temporaries > 2 * 16 * 64 * 64 * 3 * 4  # at least the videos, as floats
     assert plan.memory.total > plan.memory.arguments + plan.memory.temporaries
+
+
+def test_a_compiler_that_does_not_tell_the_memory_is_named(monkeypatch):
+    compiled = jax.jit(jnp.sin).lower(1.0).compile()
+    monkeypatch.setattr(jax.stages.Compiled, "memory_analysis", lambda self: None)
+    with pytest.raises(ConfigError, match="for cpu does not tell how much memory"):
+        _memory(compiled, jax.devices("cpu")[0])
 
 
 def test_a_plan_is_told_and_written(planned):

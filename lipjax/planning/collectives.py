@@ -117,7 +117,8 @@ def traffic_of(text: str) -> Traffic:
 
 def _computations(text: str) -> tuple[str, dict[str, list[tuple[str, str, str]]]]:
     """Name of the entry, and name -> (line, shape, operation) of those that matter here."""
-    entry, bodies = "", {}
+    entry = ""
+    bodies: dict[str, list[tuple[str, str, str]]] = {}
     lines: list[tuple[str, str, str]] = []
     for line in text.splitlines():
         if line[:1] not in (" ", "\t", "}", ""):
@@ -174,8 +175,11 @@ def _devices(line: str, kind: str, everybody: int) -> int:
         return int(counted[1])
     if mesh := _MESH.search(line):
         sizes = dict(_AXIS.findall(mesh[1]))
-        taken = [_TAKEN.match(word.strip()) for word in mesh[2].split(",") if word.strip()]
-        return math.prod(int(axis[2] or sizes[axis[1]]) for axis in taken)
+        words = [word.strip() for word in mesh[2].split(",") if word.strip()]
+        taken = [axis for word in words if (axis := _TAKEN.fullmatch(word))]
+        counts = [int(axis[2] or sizes.get(axis[1], 0)) for axis in taken]
+        if len(counts) == len(words) and all(counts):
+            return math.prod(counts)
     if "replica_groups=" in line:
         raise ConfigError(f"this JAX writes replica groups in a way unknown to lipjax: {line}")
     return everybody

@@ -170,7 +170,7 @@ def plan_of(
         state=_fields(leaves),
         largest=_largest(leaves),
         memory=_memory(compiled, first),
-        traffic=traffic_of(compiled.as_text()),
+        traffic=traffic_of(compiled.as_text() or ""),
         flops=cost.get("flops"),
         memory_traffic=cost.get("bytes accessed"),
         compile_seconds=seconds,
@@ -218,6 +218,10 @@ def _compile(programs: Programs) -> tuple[jax.stages.Compiled, float]:
 
 def _memory(compiled: jax.stages.Compiled, device: jax.Device) -> Memory:
     stats = compiled.memory_analysis()
+    if stats is None:
+        raise ConfigError(
+            f"the compiler for {device.platform} does not tell how much memory a step takes"
+        )
     return Memory(
         arguments=stats.argument_size_in_bytes,
         outputs=stats.output_size_in_bytes,
