@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of the paper's Table 2 (GRID): which losses train the generator, and who judges it."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "a": {"adversarial": "three"},
     "b": {"pixel": True},
     "c": {"adversarial": "three", "pixel": True},

@@ -2,7 +2,7 @@
 """From settings to networks."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from lipjax.models.perceptual import PerceptualAutoencoder, PerceptualEncoder
 from lipjax.models.vondrick import VondrickGenerator, vondrick_discriminator
 from lipjax.tasks.correlating import Correlation
 
-Settings = Mapping[str, Any] | ConfigDict
+Settings: TypeAlias = Mapping[str, Any] | ConfigDict
 """Named settings: a part of a config, or of a `model.json`."""
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -131,6 +131,7 @@ def correlation_of(settings: Settings) -> Correlation:
     """Builds the correlation networks and their loss from their settings."""
     shared = {"norm": settings["norm"], "last_activation": settings["form"] == "cosine"}
     derivative = settings["derivative"]
+    sound: nn.Module
     if settings["hears"] == "log_mel":
         features, outputs = settings["sound_widths"]
         sound = SpeechDerivativeEncoder(features=features, outputs=outputs, derivative=derivative)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From configs to training stages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import optax
 from ml_collections import ConfigDict
@@ -134,7 +134,11 @@ def _stage_adam(config: ConfigDict) -> optax.GradientTransformation:
     return adam(config.optimizer, steps=config.train.steps, weight_decay=decay)
 
 
-_TASKS = {"at_a_glance": _at_a_glance, "optical_flow": _optical_flow, "perceptual": _perceptual}
+_TASKS: dict[str, Callable[[ConfigDict, Mapping[str, Given]], Task]] = {
+    "at_a_glance": _at_a_glance,
+    "optical_flow": _optical_flow,
+    "perceptual": _perceptual,
+}
 
 
 def task_of(config: ConfigDict, given: Mapping[str, Given] | None = None) -> Task:

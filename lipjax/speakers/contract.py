@@ -78,7 +78,10 @@ class Speaker(Protocol):
     comes in through `params`.
     """
 
-    needs: Needs
+    @property
+    def needs(self) -> Needs:
+        """What it has to be given."""
+        ...
 
     def begin(self, params: Any, target: Float[Array, "B N H W 3"]) -> Any:
         """Looks at the target before the first word.
