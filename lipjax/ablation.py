@@ -116,7 +116,8 @@ def ablation(
         if not next(iter(configs.values())).given[stage]:
             config = build.stage_of(next(iter(configs.values())), stage)
             train_stage(config, workdir / "stages" / stage, title=f"{stage} network", show=show)
-    results, honest, facts = {}, {}, {}
+    results: dict[str, Result] = {}
+    honest, facts = {}, {}
     for letter, config in configs.items():
         found: dict[str, list[float]] = {}
         files, by_clip = [], []

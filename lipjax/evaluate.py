@@ -23,7 +23,7 @@ from lipjax.evaluation.linear import fit_on
 from lipjax.evaluation.making import Speak, example_of, jobs_of
 from lipjax.evaluation.readers import choose_reader
 from lipjax.metrics import quoting, table
-from lipjax.metrics.results import Evaluation
+from lipjax.metrics.results import Evaluation, Example
 from lipjax.metrics.stage import Reader
 
 _COMPARED = (
@@ -101,7 +101,8 @@ def evaluate(
     predictor = fit_on(known) if learnt == "train" else None
     workers = processes if processes is not None else os.cpu_count() or 1
     workers = workers if len(chosen) > 2 else 1
-    done, kept, opened, closed, quoted = [], [], [], [], []
+    done, opened, closed, quoted = [], [], [], []
+    kept: list[Example] = []
     for job in scoring.measured(
         reader, jobs_of(speak, clips, chosen, size, predictor), processes=workers
     ):

@@ -15,7 +15,6 @@ from lipjax.data.schema import Clip
 from lipjax.data.views import clip_log_mel, cut_log_mel
 from lipjax.errors import ConfigError
 from lipjax.evaluate import evaluate
-from lipjax.evaluation.making import Speak
 from lipjax.media.image import to_pixels
 from lipjax.metrics.results import Evaluation
 from lipjax.report import write_report
@@ -74,7 +73,7 @@ def _check_fit(speaker: Speaker, params: Any, workdir: Path) -> None:
         ) from error
 
 
-def speak_of(speaker: Speaker, params: Any) -> Speak:
+def speak_of(speaker: Speaker, params: Any) -> Callable[[Clip, np.ndarray, Clip], np.ndarray]:
     """Returns the function by which evaluation knows a system that needs one picture.
 
     Args:

@@ -107,18 +107,15 @@ def evaluation_parts(evaluation: Evaluation, folder: Path) -> Iterator[str]:
         )
     if (quoted := evaluation.as_released) is not None:
         yield page.heading(f"Table {quoted.title}")
-        lines = [[line[0][0], *line[1:]] for line in quoted.lines()]
+        lines: list[list[page.Cell]] = [[line[0][0], *line[1:]] for line in quoted.lines()]
         yield page.table(quoted.header(), lines, strong=rows.MODEL)
         yield from (page.paragraph(remark, note=True) for remark in quoted.remarks())
     openings = [*evaluation.opening.items()]
     closures = [(f"lips meet in /p b m/, {row}", v) for row, v in evaluation.closures.items()]
     if openings or closures:
         yield page.heading("Opening and closing")
-        yield page.table(
-            ["", "value"],
-            [[f"opening (mouth widths), {name}", table.cell(v, "r")] for name, v in openings]
-            + [[name, table.cell(v, "r")] for name, v in closures],
-        )
+        both = [(f"opening (mouth widths), {name}", v) for name, v in openings] + closures
+        yield page.table(["", "value"], [[name, table.cell(v, "r")] for name, v in both])
     if evaluation.examples:
         yield page.heading("Clips")
     for example in evaluation.examples:

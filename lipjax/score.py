@@ -7,7 +7,7 @@ reading of lips are those of evaluate. There is no wrong sound here: the system 
 
 import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from lipjax.data.prepare import PrepareSettings, prepare
-from lipjax.data.reading import ClipIndex, Corpus, open_corpus
+from lipjax.data.reading import ClipIndex, ClipSequence, Corpus, open_corpus
 from lipjax.data.schema import MISSING, Clip
 from lipjax.errors import ConfigError, CorpusError, LipjaxError, nearest
 from lipjax.evaluate import evaluate
@@ -152,9 +152,10 @@ class _Whole(Corpus):
     def index(self, split: str) -> ClipIndex:
         return ClipIndex.from_rows([row for _, _, row in self._places()])
 
-    def clips(self, split: str) -> Sequence[Clip]:
+    def clips(self, split: str) -> ClipSequence:
         parts = {name: Corpus.clips(self, name) for name in self.description["splits"]}
-        return _Joined([(parts[name], position) for name, position, _ in self._places()])
+        places = [(parts[name], position) for name, position, _ in self._places()]
+        return _Joined(self.directory, places)
 
     def _known(self, split: str) -> str:
         return split
@@ -168,12 +169,10 @@ class _Whole(Corpus):
         ]
 
 
-class _Joined(Sequence):
-    def __init__(self, places: list):
+class _Joined(ClipSequence):
+    def __init__(self, directory: Path, places: list[tuple[ClipSequence, int]]):
+        super().__init__(directory, _Whole.SPLIT, len(places))
         self._places = places
-
-    def __len__(self) -> int:
-        return len(self._places)
 
     def __getitem__(self, number):
         part, position = self._places[number]

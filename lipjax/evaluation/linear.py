@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -211,7 +212,8 @@ def sample(clips: CheckedClips, max_seconds: float) -> tuple[list[int], float]:
         Numbers of the clips and the seconds of video they hold.
     """
     frames, fps = clips.index.frames, _fps(clips.corpus)
-    chosen, total = [], 0
+    chosen: list[int] = []
+    total = 0
     for i in np.random.default_rng(0).permutation(len(frames)):
         if chosen and (total + frames[i]) / fps > max_seconds:
             break
@@ -220,7 +222,7 @@ def sample(clips: CheckedClips, max_seconds: float) -> tuple[list[int], float]:
     return chosen, total / fps
 
 
-def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+def save_arrays(path: Path, **arrays: Any) -> None:
     """Writes arrays for a later run, whole or not at all; a folder that is read-only is fine."""
     try:
         path.parent.mkdir(exist_ok=True)

@@ -87,8 +87,8 @@ def _job(
         sounds[rows.MODEL_WRONG] = rows.with_sound_of(clip, other)
         if predictor is not None:
             points[rows.LINEAR_WRONG] = predictor(sounds[rows.MODEL_WRONG], size)
-    for row, sound in sounds.items() if speak is not None else ():
-        made = speak(clip, identity, sound)
+    for row, sound in sounds.items():
+        made = None if speak is None else speak(clip, identity, sound)
         if made is None:
             continue
         made = np.asarray(made)

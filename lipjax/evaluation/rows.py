@@ -163,10 +163,10 @@ def identity_of(
     Returns:
         The crop, and which frame of `clip` it is: None where it comes from `other`.
     """
-    same = other is not None and clip.speaker and other.speaker == clip.speaker
-    lender = other if same else clip
-    first = _first_seen(lender)
-    return resize(lender.mouth[[first]], size)[0], None if same else first
+    if other is not None and clip.speaker and other.speaker == clip.speaker:
+        return resize(other.mouth[[_first_seen(other)]], size)[0], None
+    first = _first_seen(clip)
+    return resize(clip.mouth[[first]], size)[0], first
 
 
 def _first_seen(clip: Clip) -> int:

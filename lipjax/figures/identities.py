@@ -77,7 +77,8 @@ def identities_figure(
     how = {"kind": face_kind, "landmarks": landmarks}
     pictures = _usable(faces, lambda path: _open(path, models, **how), show, "face")
     blocks, fps = [], models[0].speaker.needs.fps
-    for film, (heard, sound) in zip(films or [None] * len(sounds), sounds, strict=True):
+    wanted: Sequence[Path | None] = films or [None] * len(sounds)
+    for film, (heard, sound) in zip(wanted, sounds, strict=True):
         length = max(1, math.ceil(round(sound.duration * fps, 3)))
         times = (np.arange(length) + 0.5) / fps
         chosen = spread_frames(*spoken_frames(sound, length, fps=fps), frames)

@@ -21,7 +21,7 @@ _DIGITS = {"psnr": 2, "ssim": 4, "cpbd": 4, "lmd_sum": 2, "lmd_mean": 3}
 _PUBLISHED_DIGITS = {"psnr": 2, "ssim": 2, "cpbd": 3, "lmd_mean": 2}
 _NAMES = ("lmd_mean", "ssim", "psnr", "cpbd")
 _FULL = "full model (Table 3)"
-_TABLE_3 = {
+_TABLE_3: dict[str, dict[str, tuple[float | None, ...]]] = {
     "ground truth (Table 3)": {
         "GRID": (0.0, None, None, 0.141),
         "LDC": (0.0, None, None, 0.211),

@@ -75,8 +75,9 @@ def score_row(
         values[name] = {}
         for frames, mask in chosen.items():
             if name == "r":
-                known = openings is not None
-                value = landmarks.correlation(*(o[mask] for o in openings)) if known else math.nan
+                value = math.nan
+                if openings is not None:
+                    value = landmarks.correlation(openings[0][mask], openings[1][mask])
             else:
                 kept = series[name][mask]
                 kept = kept[np.isfinite(kept)]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole job: every clip of a split through a trained earlier stage, table and page."""
 
-import operator
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -126,7 +125,7 @@ def evaluate(
     drawable = spread(speakers, _DRAWN)
 
     def measure(clip: Clip, number: int) -> tuple[ClipValues, Measured]:
-        derived = {name: partial(operator.getitem, side, number) for name, side in sides.items()}
+        derived = {name: partial(side.__getitem__, number) for name, side in sides.items()}
         measured = family.measure(ClipViews(clip, streams, derived))
         return ClipValues(clip.id, clip.speaker, measured.count, measured.rows), measured
 
@@ -171,7 +170,7 @@ def _parts(evaluation: StageEvaluation, caption: str) -> Iterator[str]:
     yield page.heading("What was measured")
     speakers = ", ".join(facts["speakers"]) or "unknown"
     yield page.paragraph(f"{evaluation.about()}; speakers {speakers}.")
-    lines = [[line[0][0], *line[1:]] for line in evaluation.lines()]
+    lines: list[list[page.Cell]] = [[line[0][0], *line[1:]] for line in evaluation.lines()]
     yield page.table(evaluation.header(), lines, strong=NETWORK)
     for note in evaluation.notes:
         yield page.paragraph(note, note=True)

@@ -37,7 +37,7 @@ class FlowFamily:
         "warping_error": Column("warping error (grey levels)", 3),
     }
     unit = "pairs of frames"
-    derived = ("flow",)
+    derived: tuple[str, ...] = ("flow",)
     caption = (
         f"the {_SHOWN} pairs of each clip in which most moves: frames, Farneback's flow, the "
         "network's"
@@ -47,7 +47,7 @@ class FlowFamily:
         network = build.flow_of(description["network"])
         variables = {"params": loaded["params"]["flow"]}
         size = description["mouth_size"]
-        self.notes = (
+        self.notes: tuple[str, ...] = (
             f"End-point error: mean distance to Farneback's flow, in pixels of the {size}-pixel "
             "crop. Warping error: mean absolute difference between a frame and the next one, "
             "warped back to it, in grey levels (0 to 255); noise and what comes into view keep "

@@ -37,7 +37,7 @@ class PerceptualFamily:
         "absolute_error": Column("absolute error (grey levels)", 2),
     }
     unit = "frames"
-    derived = ()
+    derived: tuple[str, ...] = ()
     caption = f"{_SHOWN} frames of each clip, evenly spread, above their reconstructions"
 
     def __init__(self, description: Mapping[str, Any], loaded: Mapping[str, Any]):
@@ -49,7 +49,7 @@ class PerceptualFamily:
         size = description["mouth_size"]
         self._small = size // 2 ** (len(network.widths) - 1)
         self.bicubic = f"bicubic, {size} to {self._small} px and back"
-        self.notes = (
+        self.notes: tuple[str, ...] = (
             "PSNR and SSIM (Wang, 11x11 Gaussian) on RGB, mean absolute error in grey levels (0 "
             "to 255), per frame against the frame itself, reconstructions rounded to 8 bits.",
             f"'{self.bicubic}' has as many places as the network's feature, but three values in "
