@@ -27,7 +27,7 @@ from lipjax.errors import LipjaxError
 _RESUMES = ("prepare", "derive", "train", "ablation")
 
 
-def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parsers() -> tuple[Parser, dict[str, Parser]]:
     """Returns the command line's parser, and that of each command."""
     root = Parser(
         prog="lipjax",

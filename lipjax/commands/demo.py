@@ -121,6 +121,8 @@ def _open(args: argparse.Namespace, first: Path, files, ending) -> bool:
 
 def _models(first: Path) -> list[tuple[str | None, Path]]:
     """The model to start with, then the installed ones; None for one that has no name."""
-    installed = {name: path for name, path in installed_models().items() if path.is_dir()}
-    chosen = [(name, path) for name, path in installed.items() if path == first] or [(None, first)]
-    return chosen + [pair for pair in installed.items() if pair not in chosen]
+    installed: list[tuple[str | None, Path]] = [
+        (name, path) for name, path in installed_models().items() if path.is_dir()
+    ]
+    chosen = [pair for pair in installed if pair[1] == first] or [(None, first)]
+    return chosen + [pair for pair in installed if pair not in chosen]

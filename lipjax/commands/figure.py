@@ -3,12 +3,13 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from lipjax.commands.jax_setup import set_up_jax
 from lipjax.commands.parser import add_landmarks, count, existing
 from lipjax.errors import ConfigError
 
-_ONLY = {
+_ONLY: dict[str, dict[str, Any]] = {
     "rows": {"split": "test", "corpus": None, "clips": 4},
     "identities": {"faces": None, "audio": None, "face_kind": "auto", "landmarks": "auto"},
 }

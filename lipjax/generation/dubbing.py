@@ -64,7 +64,7 @@ class VideoToDub:
         self.untracked = tuple(
             number for number, at in enumerate(self._order()) if not self._tracked[at]
         )
-        self.notes = ()
+        self.notes: tuple[str, ...] = ()
         if frames > self._length:
             seconds = self._length / fps
             self.notes += (f"the video lasts {seconds:.1f} s and is played back and forth",)

@@ -61,7 +61,8 @@ class Target(Protocol):
 class MouthCrop:
     """A picture that is all mouth; the video is the crop itself, enlarged."""
 
-    kind, untracked = "mouth", ()
+    kind = "mouth"
+    untracked: tuple[int, ...] = ()
 
     def __init__(self, image: UInt8[np.ndarray, "H W 3"], needs: Needs) -> None:
         """Takes the middle square of the picture."""
@@ -70,7 +71,7 @@ class MouthCrop:
         size = needs.mouth_size
         self.identity = _resized(image[y : y + side, x : x + side], size)
         self._side = size * max(1, -(-WATCHABLE // size))
-        self.notes = ()
+        self.notes: tuple[str, ...] = ()
 
     def crops(self) -> Iterator[Mouth]:
         """The picture, over and over."""
@@ -84,7 +85,9 @@ class MouthCrop:
 class FacePhoto:
     """A photo of a face, in which only the mouth moves."""
 
-    kind, untracked, notes = "face", (), ()
+    kind = "face"
+    untracked: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, image: UInt8[np.ndarray, "H W 3"], path: Path, needs: Needs, landmarks: str
