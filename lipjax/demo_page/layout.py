@@ -63,6 +63,7 @@ def make_page(work: Work, files: Files, examples: Examples, *, limits: str) -> A
         gradio's Blocks.
     """
     gr = require_gradio(files)
+    from gradio import Request
     from gradio.processing_utils import save_file_to_cache
 
     def shown(path: Path | None) -> str | None:
@@ -73,7 +74,7 @@ def make_page(work: Work, files: Files, examples: Examples, *, limits: str) -> A
         path.unlink()
         return served
 
-    def run(picture, sound, kind, model, request: gr.Request, progress=gr.Progress()):  # noqa: B008
+    def run(picture, sound, kind, model, request: Request, progress=gr.Progress()):  # noqa: B008
         session = str(request.session_hash)
         out = files.made / uuid.uuid4().hex / "talk.mp4"
         out.parent.mkdir()
@@ -95,10 +96,10 @@ def make_page(work: Work, files: Files, examples: Examples, *, limits: str) -> A
         button = gr.DownloadButton(value=video, visible=video is not None)
         return video, told_as_html(outcome), button
 
-    def note(path, request: gr.Request):
+    def note(path, request: Request):
         files.give(str(request.session_hash), path)
 
-    def leave(request: gr.Request):
+    def leave(request: Request):
         files.close(str(request.session_hash))
 
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
