@@ -23,9 +23,10 @@ $(VENV)/.ready: setup.py pyproject.toml
 demo: install  ## corpus, training, evaluation, a talking mouth; VIDEOS=folder for your own videos
 	$(BIN)/python -m lipjax.walkthrough --workdir runs/demo $(if $(VIDEOS),--videos '$(VIDEOS)')
 
-test: install  ## linter and tests
+test: install  ## linter, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile
 
 check: install docs browser  ## what is around the library: notebooks, wheel, version bounds, the page in a browser
@@ -42,4 +43,4 @@ docs: install  ## build the documentation into site/; warnings are errors
 	$(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

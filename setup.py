@@ -49,7 +49,7 @@ EXTRAS["test"] = [
     "cpbd>=1.0.7",
     "selenium>=4.20",
     "ruff>=0.8",
-    "mypy>=1.13",
+    "mypy>=2.4",
     "uv>=0.5",
 ]
 
