@@ -36,6 +36,16 @@ class Talker:
     speaker: Speaker
     params: Any
 
+    def __repr__(self) -> str:
+        # Not the parameters: they would fill the terminal of whoever types `model`.
+        import jax
+
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.params.get("params", self.params)))
+        return (
+            f"<lipjax.Talker: {type(self.speaker).__name__}, {count:,} parameters, "
+            f"{self.size} x {self.size} pixels, {self.fps:g} frames per second>"
+        )
+
     @property
     def fps(self) -> float:
         """Frames per second of the videos it makes."""

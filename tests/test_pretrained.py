@@ -3,6 +3,7 @@
 
 import importlib.metadata
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def vowels(rate: int = 16_000) -> Sound:
 
 def test_the_built_in_model_opens_for_vowels_and_rests_in_silence():
     talker = lipjax.load(model=BUILT_IN)
+    assert re.fullmatch(  # what a REPL shows: a line, not the parameters
+        r"<lipjax.Talker: AtAGlanceSpeaker, [\d,]+ parameters, 64 x 64 pixels, "
+        r"25 frames per second>",
+        repr(talker),
+    )
     picture = np.full((64, 64, 3), (200, 150, 130), np.uint8)
     picture[30:34, 18:46] = (150, 60, 60)
     sound = vowels()
