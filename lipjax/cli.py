@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from lipjax import __version__
 from lipjax.commands import (
     ablation,
     analyse,
@@ -34,6 +35,12 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
         description="Lip movements from speech and one picture. "
         "'lipjax COMMAND --help' tells more about each command.",
     )
+    root.add_argument(
+        "--version",
+        action="version",
+        version=f"lipjax {__version__}",
+        help="show the version and exit",
+    )
     commands = root.add_subparsers(
         dest="command", required=True, parser_class=Parser, metavar="COMMAND"
     )
@@ -48,7 +55,10 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
 def _parse(words: list[str]) -> argparse.Namespace:
     """Reads the words of the command line; ends the program where they make no sense."""
     root, commands = parsers()
-    command = commands.get(words[0]) if words else None
+    if not words:
+        root.print_help(sys.stderr)
+        root.exit(2)
+    command = commands.get(words[0])
     overrides: list[str] = []
     if command in (commands["train"], commands["ablation"]):
         overrides = [word for word in words if word.startswith("--config.")]
@@ -58,7 +68,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
                 command.error(f"write {word}=VALUE, in one word")
     if command is not None:
         command.check_flags(words[1:])
-    elif words and words[0].startswith("-"):
+    elif words[0].startswith("-"):
         root.check_flags(words[:1])
     args, extra = root.parse_known_args(words)
     if extra:

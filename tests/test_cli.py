@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import lipjax
 from lipjax import cli
 from lipjax.commands import prepare, train
 from lipjax.errors import ConfigError
@@ -58,6 +59,16 @@ def test_help_lists_the_commands_with_what_they_do(capsys):
     assert set(COMMANDS) == known
     for name in COMMANDS:
         assert re.search(rf"^ +{name} +\w+ \w+", out, re.MULTILINE)
+
+
+def test_no_words_at_all_show_the_help(capsys):
+    _, help, _ = call(capsys, "--help")
+    code, out, err = call(capsys)
+    assert code == 2 and not out and err == help
+
+
+def test_the_version_is_told(capsys):
+    assert call(capsys, "--version") == (0, f"lipjax {lipjax.__version__}\n", "")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
