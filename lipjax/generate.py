@@ -171,6 +171,8 @@ def check_paths(face: Path, audio: Path, out: Path, report: str | os.PathLike | 
         ConfigError: names the path and what to do.
     """
     for path, what in ((face, "face"), (audio, "audio")):
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; name a file for the {what}")
         if not path.is_file():
             raise ConfigError(f"{path}: no such file for the {what}")
         if out.exists() and os.path.samefile(out, path):

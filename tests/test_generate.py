@@ -248,6 +248,7 @@ def test_bad_input_is_found_out_before_the_network_runs(tmp_path):
 
     refused(ConfigError, "no such file for the face", face=tmp_path / "none.png")
     refused(ConfigError, "no such file for the audio", audio=tmp_path / "none.wav")
+    refused(ConfigError, "is a folder; name a file for the face", face=tmp_path)
     refused(ConfigError, "there is no folder", out=tmp_path / "none" / "o.mp4")
     refused(ConfigError, "must end in .mp4", out=tmp_path / "o.avi")
     refused(ConfigError, "did you mean 'mouth'", face_kind="mout")

@@ -178,7 +178,7 @@ def open_target(
         if kind == "face":
             raise
         if longer > SMALL or longer > SQUARE * shorter:
-            hint = "if it is a mouth crop, say that the kind of face is 'mouth'"
+            hint = "if it is a mouth crop, say so: --face-kind mouth (face_kind='mouth')"
             raise FaceNotFoundError(f"{error}; {hint}") from None
     target = MouthCrop(image, needs)
     target.notes = ("no face found in the square picture: it was taken for a mouth crop",)

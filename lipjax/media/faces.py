@@ -90,8 +90,8 @@ def face_in_image(image: UInt8[np.ndarray, "H W 3"], backend: Backend) -> Face:
     if not faces:
         height, width = image.shape[:2]
         raise FaceNotFoundError(
-            f"no face found in the picture of {width}x{height} pixels; give one in which a face "
-            "looks into the camera and is at least 40 pixels wide"
+            f"no face found in the picture of {width}x{height} pixels; give one in which an "
+            "upright face looks into the camera and is at least 40 pixels wide"
         )
     return max(faces, key=lambda face: face.box[2] - face.box[0])
 
