@@ -4,6 +4,7 @@
 import dataclasses
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,8 @@ class Talker:
 
         Args:
             identity: a picture of the mouth, cut as in training, RGB; or a file of one. Of a
-                picture that is not square the middle is taken. `generate` takes a whole face,
-                finds its mouth and puts the new one back.
+                picture that is not square the middle is taken, with a warning. `generate` takes a
+                whole face, finds its mouth and puts the new one back.
             audio: speech: mono samples (16-bit, or float of full scale 1), or a file of any
                 kind. It is brought to the loudness that the model is used to.
             rate: samples per second; needed with samples, not allowed with a file.
@@ -82,13 +83,20 @@ class Talker:
             MediaError: a file that cannot be read.
         """
         from lipjax.generate import speak_mouths
-        from lipjax.generation.targets import MouthCrop
+        from lipjax.generation.targets import SQUARE, MouthCrop
         from lipjax.media.image import read_image
 
         if self.speaker.needs.target != "picture":
             raise ConfigError(f"this model needs a {self.speaker.needs.target}: use generate")
         sound = _sound(audio, rate)
         picture = identity if isinstance(identity, np.ndarray) else read_image(identity)
+        height, width = picture.shape[:2]
+        if max(height, width) > SQUARE * min(height, width):
+            warnings.warn(
+                f"the middle of a picture of {width}x{height} pixels is taken for the mouth; of a "
+                "face use model.generate, which finds its mouth",
+                stacklevel=2,
+            )
         target = MouthCrop(picture, self.speaker.needs)
         frames = max(1, math.ceil(round(sound.duration * self.fps, 3)))
         return np.stack(list(speak_mouths(self.speaker, self.params, target, sound, frames)))

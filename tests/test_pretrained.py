@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 import jax
@@ -46,6 +47,17 @@ def test_the_built_in_model_opens_for_vowels_and_rests_in_silence():
     spoken = np.arange(75) / 25 % 1 < 0.5
     assert change[spoken].mean() > 2 * change[~spoken].mean()
     assert still.astype(float).std(axis=0).mean() < 0.2 * video.astype(float).std(axis=0).mean()
+
+
+def test_a_picture_that_is_no_mouth_crop_is_told():
+    """Its middle is taken: of a whole photo that is hardly the mouth."""
+    talker, sound = lipjax.load(model=BUILT_IN), vowels()
+    photo = np.zeros((90, 64, 3), np.uint8)
+    with pytest.warns(UserWarning, match="64x90 pixels is taken for the mouth"):
+        talker(photo, sound.samples[:1000], rate=sound.rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        talker(photo[:68], sound.samples[:1000], rate=sound.rate)
 
 
 GRID = Path(__file__).parents[1] / "model_packages" / "lipjax_grid"
