@@ -24,7 +24,11 @@ CORE = [
     "etils[epath]>=1.12",
 ]
 EXTRAS = {
-    "media": ["av>=15", "opencv-python-headless>=4.10.0.84", "matplotlib>=3.9"],
+    "media": [
+        "av>=17.1",  # before, MPEG files crash it; before 17, full range is read as limited
+        "opencv-python-headless>=4.10.0.84",
+        "matplotlib>=3.9",
+    ],
     "landmarks": ["dlib-bin>=20.0", "face_recognition_models>=0.3"],
     "babble": ["espeakng-loader>=0.2.4"],
     "page": ["gradio>=6.31"],  # 6.1 never tells that a session has ended

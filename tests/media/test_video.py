@@ -177,6 +177,28 @@ def test_colours_follow_the_file_s_tag(tmp_path):
     assert np.abs(next(read_video(path)).image[24, 32].astype(int) - (200, 60, 40)).max() <= 3
 
 
+@pytest.mark.parametrize("codec, extension", [("libvpx-vp9", "webm"), ("mjpeg", "mkv")])
+def test_the_full_range_of_screens_and_webcams_is_read_as_such(tmp_path, codec, extension):
+    path, levels = tmp_path / f"range.{extension}", np.linspace(5, 250, 64).astype(np.uint8)
+    image = np.repeat(np.broadcast_to(levels, (48, 64))[..., None], 3, axis=-1)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        if codec != "mjpeg":
+            stream.pix_fmt = "yuv420p"
+        stream.codec_context.color_range = 2
+        # Grey is its own luma, so that nothing is converted on the way in.
+        planes = [image[..., 0], *2 * [np.full((24, 32), 128, np.uint8)]]
+        frame = av.VideoFrame.from_ndarray(
+            np.concatenate([plane.ravel() for plane in planes]).reshape(72, 64), stream.pix_fmt
+        )
+        frame.pts, frame.time_base, frame.color_range = 0, Fraction(1, 25), 2
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    (read,) = read_video(path)
+    assert np.abs(read.image.astype(int) - image)[:, 4:-4].max() < 6
+
+
 def test_truncated_file_gives_what_decodes(tmp_path):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
