@@ -8,6 +8,15 @@ import threading
 import time
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+PREFIX = "lipjax-demo-"
+"""What the folder's name begins with."""
+LOCK = "served"
+"""Name of the file in it that is locked as long as the page's process lives, however it ends."""
 OLD = 3600.0
 """Seconds after which a file that no open page shows is removed."""
 
@@ -23,8 +32,10 @@ class Files:
     """
 
     def __init__(self) -> None:
-        """Makes the folder, readable to this user alone."""
-        self.folder = Path(tempfile.mkdtemp(prefix="lipjax-demo-"))
+        """Makes the folder, readable to this user alone; removes those of killed pages."""
+        remove_left()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._held = _lock_new(self.folder / LOCK)
         self.cache, self.made = self.folder / "cache", self.folder / "made"
         self.examples = self.folder / "examples"
         for folder in (self.cache, self.made, self.examples):
@@ -74,6 +85,9 @@ class Files:
     def remove(self) -> None:
         """Removes everything; may be called more than once."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def _remove(self, path: Path) -> None:
         if path in self._kept:
@@ -81,3 +95,46 @@ class Files:
         path.unlink(missing_ok=True)
         if path.parent != self.cache and not any(path.parent.iterdir()):
             path.parent.rmdir()
+
+
+def remove_left() -> list[Path]:
+    """Removes what pages have left that were killed before they could do so.
+
+    Returns:
+        The folders that are gone.
+    """
+    if fcntl is None:
+        return []
+    gone = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            # In a temporary folder that all share, a link or another's file is none of ours.
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            number = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:  # gone meanwhile, or has no such file
+            continue
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+            gone.append(folder)
+        except OSError:  # its page is alive
+            pass
+        finally:
+            os.close(number)
+    return gone
+
+
+def _lock_new(path: Path) -> int | None:
+    """Makes a file that appears under its name when it is locked; returns its number."""
+    if fcntl is None:
+        return None
+    making = path.with_suffix(".making")
+    number = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks: without the file the folder is left alone
+        os.close(number)
+        return None
+    os.rename(making, path)
+    return number
