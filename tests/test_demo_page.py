@@ -2,6 +2,7 @@
 """The page of `lipjax demo` without a browser: its work, its files, where it listens."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +18,12 @@ from PIL import Image
 
 from lipjax.cli import main, parsers
 from lipjax.demo_page import work
-from lipjax.demo_page.files import OLD, Files
-from lipjax.demo_page.server import Ending, address_of, is_local, listen, warning
+from lipjax.demo_page.ending import Ending
+from lipjax.demo_page.files import OLD, Files, remove_left
+from lipjax.demo_page.server import address_of, is_local, listen, warning
 from lipjax.demo_page.work import KINDS, Models, Outcome, Work, make_talk
 from lipjax.errors import ConfigError, FaceNotFoundError, MediaError
-from lipjax.media.audio import read_sound
+from lipjax.media.audio import Sound, read_sound, write_wav
 from lipjax.media.video import probe
 
 
@@ -98,6 +100,19 @@ def test_a_long_sound_is_refused(tmp_path, face, tells, monkeypatch):
             out=tmp_path / "talk.mp4",
             max_seconds=1,
         )
+
+
+@pytest.mark.parametrize("loudest, refused", [(0, True), (20, True), (60, False)])
+def test_silence_is_refused(tmp_path, face, loudest, refused):
+    sound, out = tmp_path / "recording.wav", tmp_path / "talk.mp4"
+    samples = np.zeros(8_000, np.int16)
+    samples[4_000:] = loudest * (-1) ** np.arange(4_000)
+    write_wav(sound, Sound(samples, 16_000))
+    if refused:
+        with pytest.raises(MediaError, match="recording.wav: is silent; was the microphone muted"):
+            asked(UnusedSpeaker(needs()), picture=face, sound=sound, out=out)
+    else:
+        assert asked(picture=face, sound=sound, out=out).frames == 13
 
 
 @pytest.mark.parametrize(
@@ -236,6 +251,45 @@ def test_the_folder_is_for_this_user_alone_and_goes(files):
     files.remove()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_what_a_killed_page_leaves_is_removed_by_the_next_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = (
+        "import tempfile; tempfile.tempdir = __import__('sys').argv[1]\n"
+        "from lipjax.demo_page.files import Files\n"
+        "files = Files(); (files.cache / 'face.png').write_bytes(b'x')\n"
+        "print(files.folder, flush=True); input()"
+    )
+    page = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        left = Path(page.stdout.readline().strip())
+        assert (left / "cache" / "face.png").exists()
+        elsewhere = tmp_path / "elsewhere"
+        shutil.copytree(left, elsewhere)
+        (tmp_path / "lipjax-demo-link").symlink_to(elsewhere)
+        (tmp_path / "lipjax-demo-notes").mkdir()
+        (tmp_path / "lipjax-demo-file").write_bytes(b"x")
+        before = set(tmp_path.iterdir())
+        assert remove_left() == [], "the page is alive"
+        page.kill()
+        page.wait()
+        assert set(tmp_path.iterdir()) == before
+        files = Files()
+        assert set(tmp_path.iterdir()) == before - {left} | {files.folder}
+        assert (elsewhere / "cache" / "face.png").exists()
+        assert remove_left() == []
+        files.remove()
+        assert set(tmp_path.iterdir()) == before - {left}
+    finally:
+        page.kill()
+        page.communicate()
+
+
 def test_files_live_as_long_as_a_session_that_shows_them(files):
     mine, ours, example = put(files, "mine"), put(files, "ours"), put(files, "example")
     files.keep(example)
@@ -318,13 +372,19 @@ def test_signals_end_the_start_or_the_server(name):
     number, ending = getattr(signal, name), Ending()
     before = signal.getsignal(number)
     with ending.taken():
+        ending.check()
+        signal.raise_signal(number)
+        with pytest.raises(KeyboardInterrupt):
+            ending.check()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
 
         class Server:
             should_exit = force_exit = False
 
-        ending.server = Server()
+        ending.begin(Server())
+        assert ending.server.should_exit, "a signal came before"
+        ending.server.should_exit = False
         signal.raise_signal(number)
         assert (ending.server.should_exit, ending.server.force_exit) == (True, False)
         signal.raise_signal(number)

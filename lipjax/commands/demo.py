@@ -56,27 +56,32 @@ def _port(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from lipjax.demo_page.files import Files
-    from lipjax.demo_page.server import Ending
+    from lipjax.demo_page.ending import Ending  # before anything heavy
 
-    first = model_of(args)
-    ending = Ending()
+    ending, finished = Ending(), True
     with ending.taken():
-        files = Files()
         try:
-            finished = _open(args, first, files, ending)
+            finished = _with_files(args, ending)
         except KeyboardInterrupt:
-            finished = True
             if not ending.number:
                 raise
-        finally:
-            files.remove()
     if not finished:
         # JAX is still at it in another thread, and crashes when Python takes itself apart.
         sys.stdout.flush()
         os._exit(128 + ending.number)
     print("stopped; everything that was uploaded or made is removed", flush=True)
     return 128 + ending.number
+
+
+def _with_files(args: argparse.Namespace, ending) -> bool:
+    """Serves the page to its end and removes its files; tells what `_open` tells."""
+    from lipjax.demo_page.files import Files
+
+    first, files = model_of(args), Files()
+    try:
+        return _open(args, first, files, ending)
+    finally:
+        files.remove()
 
 
 def _open(args: argparse.Namespace, first: Path, files, ending) -> bool:
@@ -87,18 +92,23 @@ def _open(args: argparse.Namespace, first: Path, files, ending) -> bool:
     from lipjax.demo_page.work import Models, Work
     from lipjax.media.containers import require_av
 
+    ending.check()
     require_av()
     require_gradio(files)
+    ending.check()
     opened = listen(args.host, args.port)
     set_up_jax()
+    ending.check()
     folders = {path.resolve().name if name is None else name: path for name, path in _models(first)}
     models = Models(folders)
     models.load(models.names[0])
+    ending.check()
     work = Work(models, landmarks=args.landmarks, max_seconds=args.max_seconds)
     print("drawing examples", flush=True)
-    examples = make_examples(files.examples)
+    examples = make_examples(files.examples, ending.check)
     if examples.missing:
         print(f"no examples: {examples.missing}", flush=True)
+    ending.check()
     limits = f"Up to {args.max_seconds} seconds of speech, {args.max_mb} MB a file."
     page = make_page(work, files, examples, limits=limits)
     address = address_of(opened)

@@ -2,6 +2,7 @@
 """Something to try on the page: faces and voices of nobody, drawn and spoken on the spot."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from lipjax.data.babble import speech
@@ -35,20 +36,21 @@ class Examples:
     missing: str = ""
 
 
-def make_examples(folder: Path) -> Examples:
+def make_examples(folder: Path, step: Callable[[], None] = lambda: None) -> Examples:
     """Draws a few faces and lets each say a sentence; it takes some seconds.
 
     Args:
         folder: to write them to.
+        step: called before each.
 
     Returns:
         The examples, or why there are none: espeakng-loader is not installed.
     """
     try:
-        rows = [
-            _example(folder, make_person(number, SEED), sentence)
-            for number, sentence in SENTENCES.items()
-        ]
+        rows = []
+        for number, sentence in SENTENCES.items():
+            step()
+            rows.append(_example(folder, make_person(number, SEED), sentence))
     except ConfigError as error:
         return Examples((), str(error))
     return Examples(tuple(rows))

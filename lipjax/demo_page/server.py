@@ -5,12 +5,12 @@ import contextlib
 import ipaddress
 import logging
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from lipjax.demo_page.ending import Ending
 from lipjax.demo_page.layout import CSS, FONTS
 from lipjax.errors import ConfigError
 
@@ -80,38 +80,6 @@ def address_of(opened: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Ending:
-    """What SIGINT, SIGTERM and SIGHUP do: end the server if there is one, else the start of it.
-
-    Attributes:
-        number: of the first signal that came, 0 before.
-    """
-
-    def __init__(self) -> None:
-        """Nothing has come yet."""
-        self.number = 0
-        self.server: Any = None
-
-    def __call__(self, number: int, frame: Any) -> None:
-        """Takes a signal."""
-        self.number = self.number or number
-        if self.server is None:
-            raise KeyboardInterrupt
-        self.server.force_exit = self.server.should_exit  # a second one waits for nobody
-        self.server.should_exit = True
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Takes the signals within a block."""
-        names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        before = {name: signal.signal(getattr(signal, name), self) for name in names}
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(getattr(signal, name), handler)
-
-
 def serve(
     page: Any, opened: socket.socket, ending: Ending, *, max_mb: int, ready: Callable[[], None]
 ) -> None:
@@ -163,10 +131,11 @@ def serve(
             logging.getLogger("uvicorn.error").disabled = True
             await super().shutdown(sockets)
 
+    ending.check()
     server = Server(
         uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=PATIENCE, ws="none")
     )
-    ending.server = server
+    ending.begin(server)
     try:
         server.run(sockets=[opened])
     finally:

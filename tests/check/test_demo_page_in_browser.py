@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of `lipjax demo` as somebody with a browser meets it, from upload to Ctrl-C.
+"""The page of `lipjax demo` as somebody with a browser meets it, from upload to SIGTERM.
 
 Needs Chromium and its driver: `make check` installs them on Debian.
 """
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import wave
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from browser_tools import SOON, Demo, Page, open_browser, until
 from PIL import Image
 
 from lipjax.demo_page.examples import make_examples
@@ -30,19 +27,6 @@ from lipjax.media.video import probe
 pytestmark = pytest.mark.check
 
 FRAME = 1 / 25
-START, WORK, SOON = 180, 180, 30
-"""Seconds until the page is served, until a video is made, until the page has reacted."""
-
-
-def until(found, seconds, what):
-    """Waits for something that is true."""
-    end = time.monotonic() + seconds
-    while True:
-        value = found()
-        if value:
-            return value
-        assert time.monotonic() < end, f"after {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -64,140 +48,17 @@ def given(tmp_path_factory):
     return folder
 
 
-class Demo:
-    """A running `lipjax demo`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.temporary, self.here = folder / "temporary", folder / "here"
-        self.temporary.mkdir()
-        self.here.mkdir()
-        words = [sys.executable, "-m", "lipjax.cli", "demo", "--port", "0", "--no-browser"]
-        words += ["--max-seconds", "10", "--max-mb", "2"]
-        self.told = folder / "told.txt"
-        with self.told.open("wb") as file:
-            self.process = subprocess.Popen(
-                words,
-                cwd=self.here,
-                env={
-                    **{k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
-                    "TMPDIR": str(self.temporary),
-                    "PYTHONPATH": str(Path(__file__).parents[2]),
-                },
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-        self.address = ""
-
-    def text(self) -> str:
-        return self.told.read_text(errors="replace")
-
-    def wait(self) -> str:
-        def served():
-            assert self.process.poll() is None, self.text()
-            return re.search(r"the page is at (http://\S+)", self.text())
-
-        self.address = until(served, START, self.text())[1]
-        return self.address
-
-    def files(self, below: str) -> list[str]:
-        (folder,) = self.temporary.glob("lipjax-demo-*")
-        return sorted(str(p.relative_to(folder)) for p in (folder / below).rglob("*.*"))
-
-    def end(self, number: int) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    running = Demo(tmp_path_factory.mktemp("demo"))
-    try:
+    with Demo(tmp_path_factory.mktemp("demo")) as running:
         running.wait()
         yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    browser, program = shutil.which("chromium"), shutil.which("chromedriver")
-    assert browser and program, "apt-get install chromium chromium-driver"
-    downloads = tmp_path_factory.mktemp("downloads")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,1240"):
-        options.add_argument(f"--{word}")
-    options.add_argument("--autoplay-policy=no-user-gesture-required")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    running = webdriver.Chrome(options=options, service=Service(program))
-    running.downloads = downloads
-    try:
+    with open_browser(tmp_path_factory.mktemp("downloads")) as running:
         yield running
-    finally:
-        running.quit()
-
-
-class Page:
-    """The page in the browser, by what it shows."""
-
-    def __init__(self, driver, pictures: Path) -> None:
-        self.driver, self.pictures = driver, pictures
-
-    def all(self, selector):
-        return self.driver.find_elements("css selector", selector)
-
-    def shown(self, selector):
-        return [e for e in self.all(selector) if e.is_displayed()]
-
-    def open(self, address):
-        self.driver.get(address)
-        until(lambda: self.shown("#start"), SOON, "no button")
-
-    def look(self, name):
-        self.driver.save_screenshot(str(self.pictures / f"{name}.png"))
-
-    def upload(self, where, path):
-        for button in self.shown(f"#{where} button[aria-label='Clear'], "
-                                 f"#{where} button[aria-label='Remove Image']"):  # fmt: skip
-            self.driver.execute_script("arguments[0].click()", button)
-        field = until(lambda: self.all(f"#{where} input[type=file]"), SOON, f"{where}: no field")[0]
-        field.send_keys(str(path))
-
-    def picture(self, path):
-        self.upload("picture", path)
-        until(lambda: self.shown("#picture img"), SOON, "no picture shown")
-
-    def sound(self, path):
-        self.upload("sound", path)
-        until(lambda: not self.all("#sound input[type=file]"), SOON, "sound not taken")
-        time.sleep(1)
-
-    def answer(self):
-        """Number, look and words of what is told; nothing while there is none."""
-        return self.driver.execute_script(
-            "const e = document.querySelector('#told .told');"
-            "return e ? [e.dataset.answer, e.className, e.innerText] : null"
-        )
-
-    def ask(self, look):
-        """Presses the button and waits for the answer, which must be of this look."""
-        before = (self.answer() or [""])[0]
-        until(lambda: self.shown("#start")[0].is_enabled(), SOON, "button stays grey")
-        self.shown("#start")[0].click()
-
-        def new():
-            answer = self.answer()
-            return answer if answer and answer[0] != before else None
-
-        _, found, words = until(new, WORK, "no answer")
-        assert look in found.split(), words
-        return words
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +103,7 @@ def test_a_picture_speaks(page, demo, given):
 def test_the_video_is_downloaded_with_sound_and_note(page, given):
     import av
 
-    page.shown("#download")[0].click()
-    until(lambda: list(page.driver.downloads.glob("*.mp4")), SOON, "nothing downloaded")
-    (path,) = page.driver.downloads.glob("*.mp4")
+    path = page.download()
     with av.open(str(path)) as file:
         assert len(file.streams.video) == len(file.streams.audio) == 1
         assert "synthetic" in file.metadata["comment"].lower()
@@ -320,16 +179,14 @@ def test_what_a_session_leaves_is_removed(page, demo, given):
 
 def test_examples_are_there_for_the_next_session(page, demo):
     page.open(demo.address)
-    until(lambda: page.shown("table img"), SOON, "no examples")[0].click()
-    until(lambda: page.shown("#picture img"), SOON, "no picture shown")
-    until(lambda: not page.all("#sound input[type=file]"), SOON, "sound not taken")
+    page.take_example()
     page.look("5 example")
 
 
 def test_sigterm_ends_it_in_the_middle_of_a_video_and_leaves_nothing(page, demo):
-    (folder,) = demo.temporary.glob("lipjax-demo-*")
+    made = demo.folder / "made"
     page.shown("#start")[0].click()
-    until(lambda: list((folder / "made").iterdir()), SOON, "the work does not begin")
+    until(lambda: list(made.iterdir()), SOON, "the work does not begin")
     assert demo.end(signal.SIGTERM) == 143
     assert not list(demo.temporary.iterdir())
     assert not list(demo.here.iterdir())
