@@ -8,10 +8,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from lipjax.demo_page import microphone
 from lipjax.demo_page.examples import Examples
 from lipjax.demo_page.files import Files
 from lipjax.demo_page.work import KINDS, Outcome, Work
 from lipjax.errors import ConfigError
+from lipjax.pretrained import BUILT_IN
 
 NOTICE = (
     "What this page makes is synthetic. Use faces and voices of people who agreed to it, or of "
@@ -19,15 +21,23 @@ NOTICE = (
 )
 TITLE = "lipjax: make a picture speak"
 LEAD = "Give it a picture and some speech: it makes the video of that picture saying it."
+EXAMPLES = " If you have none at hand, take an example from the list."
+DRAWN = (
+    f"The model *{BUILT_IN}* is for drawn faces, such as the examples, and spoils photographs. "
+    "[Other models](https://github.com/lipjax/lipjax/blob/main/docs/generate.md#which-model)"
+)
 WAITING = 8
 """Requests that may wait while one is worked on; others are told to come back."""
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 """Fonts that are there already; none is fetched."""
 CSS = """
 .gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
+.words:not(:has(.told)) { display: none !important; }
+.words { padding: 0 !important; }
 .told { padding: .7em 1em; border-radius: 8px; border-left: 4px solid; overflow-wrap: anywhere; }
 .told.error { background: #fdecea; border-color: #c62828; color: #7f1d1d; }
 .told.done { background: #e8f5e9; border-color: #2e7d32; color: #14532d; }
+#sound .mic-select:disabled { display: none; }
 .notice { font-size: .92em; opacity: .8; }
 """
 
@@ -103,7 +113,7 @@ def make_page(work: Work, files: Files, examples: Examples, *, limits: str) -> A
         files.close(str(request.session_hash))
 
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.Markdown(f"# {TITLE}\n\n{LEAD}")
+        gr.Markdown(f"# {TITLE}\n\n{LEAD}{EXAMPLES if examples.rows else ''}")
         gr.Markdown(NOTICE, elem_classes="notice", elem_id="notice")
         with gr.Row():
             with gr.Column():
@@ -124,10 +134,13 @@ def make_page(work: Work, files: Files, examples: Examples, *, limits: str) -> A
                     buttons=[],
                     elem_id="sound",
                 )
+                gr.HTML(f'<div id="{microphone.PLACE}"></div>', elem_classes="words")
                 with gr.Row():
                     kinds, names = list(KINDS), work.models.names
                     kind = gr.Radio(kinds, value=kinds[0], label="The picture shows")
                     model = gr.Dropdown(names, value=names[0], label="Model")
+                if BUILT_IN in names:
+                    gr.Markdown(DRAWN, elem_classes="notice")
                 start = gr.Button("Make it speak", variant="primary", elem_id="start")
                 gr.Markdown(limits, elem_classes="notice")
             with gr.Column():
@@ -139,7 +152,7 @@ def make_page(work: Work, files: Files, examples: Examples, *, limits: str) -> A
                     height=400,
                     elem_id="video",
                 )
-                told = gr.HTML(elem_id="told")
+                told = gr.HTML(elem_id="told", elem_classes="words")
                 download = gr.DownloadButton("Download the mp4", visible=False, elem_id="download")
                 if examples.rows:
                     rows = [[str(path) for path in row] for row in examples.rows]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lipjax.demo_page import microphone
 from lipjax.demo_page.ending import Ending
 from lipjax.demo_page.layout import CSS, FONTS
 from lipjax.errors import ConfigError
@@ -115,6 +116,7 @@ def serve(
         show_error=False,
         theme=gr.themes.Soft(font=FONTS, font_mono=["monospace"]),
         css=CSS,
+        head=microphone.script(),
     )
 
     class Server(uvicorn.Server):

@@ -20,6 +20,9 @@ from lipjax.speakers.contract import Needs, Speaker
 KINDS = {"a face": "face", "only a mouth": "mouth"}
 """What the page calls what a picture shows -> the kind of face that generate knows."""
 
+SILENCE = 1e-3
+"""A sound that is never louder holds no speech: -60 decibels, of full scale 1."""
+
 
 class Stopped(Exception):
     """The page is being closed, so that a video in the making is given up."""
@@ -56,14 +59,14 @@ def make_talk(
     Raises:
         ConfigError: something was not given, or the model needs what a page cannot give.
         FaceNotFoundError: there is no face in the picture.
-        MediaError: a file that cannot be read, or a sound that is too long.
+        MediaError: a file that cannot be read, or a sound that is too long or silent.
     """
     check_needs(speaker.needs)
     if picture is None:
         raise ConfigError("there is no picture yet: drop one on the page, or take an example")
     if sound is None:
         raise ConfigError("there is no sound yet: drop a file on the page, or record some speech")
-    _check_length(Path(sound), max_seconds)
+    _check_sound(Path(sound), max_seconds)
     try:
         return generate(
             speaker,
@@ -95,9 +98,9 @@ def check_needs(needs: Needs) -> None:
         )
 
 
-def _check_length(sound: Path, max_seconds: float | int) -> None:
-    """Refuses a sound that says itself that it is too long, or turns out to be."""
-    from lipjax.media.audio import read_sound
+def _check_sound(sound: Path, max_seconds: float | int) -> None:
+    """Refuses a sound that says itself that it is too long, or turns out to be, and silence."""
+    from lipjax.media.audio import read_sound, to_float
 
     with opened(sound) as container:
         stream = sound_stream(container)
@@ -108,7 +111,9 @@ def _check_length(sound: Path, max_seconds: float | int) -> None:
             "cut it, or use 'lipjax generate'"
         )
     # Not every format tells how long it is.
-    read_sound(sound, max_seconds=max_seconds)
+    read = read_sound(sound, max_seconds=max_seconds)
+    if abs(to_float(read.samples)).max(initial=0) < SILENCE:
+        raise MediaError(f"{sound}: is silent; was the microphone muted when it was recorded?")
 
 
 class Models:
