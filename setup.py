@@ -31,7 +31,7 @@ EXTRAS = {
     ],
     "landmarks": ["dlib-bin>=20.0", "face_recognition_models>=0.3"],
     "babble": ["espeakng-loader>=0.2.4"],
-    "page": ["gradio>=6.31"],  # 6.1 never tells that a session has ended
+    "page": ["gradio>=6.30"],  # 6.29.0 and older never tell that a session has ended
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "docs": ["mkdocs>=1.6,<2"],

@@ -13,7 +13,7 @@ pytestmark = [
 ]
 
 CTRL_C = b"\x03"
-PATIENCE = 12
+PATIENCE = 20
 """Seconds in which it is over; a network that is being compiled is waited for 5 of them."""
 
 

@@ -7,8 +7,8 @@ from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.check
 
-EXTRAS = ("media", "landmarks", "babble")
-TOOLS = ("pytest", "pytest-timeout", "beartype", "scikit-image", "cpbd")
+EXTRAS = ("media", "landmarks", "babble", "page")
+TOOLS = ("pytest", "pytest-timeout", "beartype", "scikit-image", "cpbd", "selenium")
 PART = (
     "tests/test_examples.py",  # every public name: networks, windows, prepare, load, speak
     "tests/test_public.py",
@@ -22,6 +22,7 @@ UNTYPED = (
     "tests/training/test_checkpoints.py",
     "tests/training/test_loop.py::test_learns_and_logs",
 )
+PAGE = ("-m", "check", "tests/check/test_demo_page_in_browser.py")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def same(version: str, bound: str) -> bool:
     return numbers[: len(wanted)] == wanted and set(rest[: 3 - len(wanted)]) <= {"0"}
 
 
-@pytest.mark.parametrize("part", [PART, ("-o", "addopts=--import-mode=importlib", *UNTYPED)])
+@pytest.mark.parametrize("part", [PART, ("-o", "addopts=--import-mode=importlib", *UNTYPED), PAGE])
 def test_the_heart_of_the_tests_runs(lowest, part):
     sources, python = lowest
     told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *part, cwd=sources)
