@@ -3,15 +3,14 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 PREFIX = "lipjax-demo-"
 """What the folder's name begins with."""
@@ -103,7 +102,7 @@ def remove_left() -> list[Path]:
     Returns:
         The folders that are gone.
     """
-    if fcntl is None:
+    if sys.platform == "win32":  # knows no such locks
         return []
     gone = []
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
@@ -127,7 +126,7 @@ def remove_left() -> list[Path]:
 
 def _lock_new(path: Path) -> int | None:
     """Makes a file that appears under its name when it is locked; returns its number."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     making = path.with_suffix(".making")
     number = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
