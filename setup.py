@@ -60,6 +60,7 @@ EXTRAS["test"] = [
 URL = "https://github.com/lipjax/lipjax"
 README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
 # A package index has no files beside the page.
+README = re.sub(r"(!\[[^]]*\])\((?!https?:)", rf"\1({URL}/raw/main/", README)
 README = re.sub(r"\]\((?!https?:|#)", f"]({URL}/blob/main/", README)
 
 setup(

@@ -94,7 +94,7 @@ def model_of(args: argparse.Namespace) -> Path:
     name, folder = next(iter(installed_models().items()))
     print(f"no --workdir: the installed model {name}; see {folder / 'MODEL_CARD.md'}")
     if name == BUILT_IN:
-        print("it was trained on drawn faces, and spoils photographs; its card names another")
+        print("it was trained on drawn faces, follows real voices loosely; its card names another")
     return folder
 
 

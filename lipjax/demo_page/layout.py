@@ -23,7 +23,8 @@ TITLE = "lipjax: make a picture speak"
 LEAD = "Give it a picture and some speech: it makes the video of that picture saying it."
 EXAMPLES = " If you have none at hand, take an example from the list."
 DRAWN = (
-    f"The model *{BUILT_IN}* is for drawn faces, such as the examples, and spoils photographs. "
+    f"The model *{BUILT_IN}* is for drawn faces, such as the examples; on photographs it is soft "
+    "and follows real voices loosely. "
     "[Other models](https://github.com/lipjax/lipjax/blob/main/docs/generate.md#which-model)"
 )
 WAITING = 8
