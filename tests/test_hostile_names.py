@@ -117,7 +117,13 @@ def test_links_among_videos(tmp_path):
     assert set(found) == {"anna/one.mp4", "anna/two.mp4"}
     assert found["anna/one.mp4"].sentence == ""
     assert found["anna/two.mp4"].sentence == "bin blue"
-    assert any("one.txt" in note for note in scan(videos, "folder").notes)
+    notes = scan(videos, "folder").notes
+    assert any("one.txt" in note for note in notes)
+    assert "'anna/round': left out, a link to a folder; link its files" in notes
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/anna").symlink_to(videos / "anna")
+    with pytest.raises(ConfigError, match="no video files.*'anna': left out, a link to a folder"):
+        scan(tmp_path / "links", "folder")
 
 
 def test_links_where_prepare_writes_are_not_followed(tmp_path):

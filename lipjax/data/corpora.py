@@ -37,8 +37,9 @@ def scan(videos: Path | str, layout: str = "auto") -> Scan:
     """Finds the videos below a folder and what their place and neighbours say about them.
 
     A link to a video counts as one, wherever it leads; links to folders are not followed, so
-    there are no circles. A text beside a video that is a link is read where it leads to a file
-    of the same ending or into the folder. Names that are no Unicode are left out with a note.
+    there are no circles, and are noted. A text beside a video that is a link is read where it
+    leads to a file of the same ending or into the folder. Names that are no Unicode are left out
+    with a note.
 
     Args:
         videos: a folder, or one video.
@@ -54,13 +55,14 @@ def scan(videos: Path | str, layout: str = "auto") -> Scan:
         raise ConfigError(f"layout {layout!r} is unknown{nearest(layout, LAYOUTS)}")
     videos = Path(videos)
     root = videos.parent if videos.is_file() else videos
+    notes: list[str] = []
     if videos.is_file():
         paths = [videos.name]
     elif videos.is_dir():
-        paths = sorted(_videos_below(root))
+        paths = sorted(_videos_below(root, notes))
     else:
         raise ConfigError(f"{videos}: no such folder or video")
-    notes = [
+    notes += [
         plain(f"{ascii(path)}: left out, its name is no Unicode; rename it")
         for path in paths
         if not is_text(path)
@@ -77,14 +79,18 @@ def scan(videos: Path | str, layout: str = "auto") -> Scan:
     return Scan(root, layout, tuple(_unique(sources)), tuple(notes))
 
 
-def _videos_below(root: Path) -> Iterator[str]:
+def _videos_below(root: Path, notes: list[str]) -> Iterator[str]:
     """Paths, below a folder, of files that are named like videos and not hidden."""
     for file in root.rglob("*"):
         relative = file.relative_to(root)
-        if not is_video_name(file.name) or any(part[0] == "." for part in relative.parts):
+        if any(part[0] == "." for part in relative.parts):
             continue
         try:
-            if file.is_file():
+            if file.is_symlink() and file.is_dir():
+                notes.append(
+                    f"{ascii(relative.as_posix())}: left out, a link to a folder; link its files"
+                )
+            elif is_video_name(file.name) and file.is_file():
                 yield relative.as_posix()
         except OSError:  # in a folder that may be listed but not entered
             continue
