@@ -211,6 +211,8 @@ def test_ctrl_c_stops_a_job_and_its_processes_with_one_line(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     limit = time.monotonic() + 120
     workers = min(4, os.cpu_count() or 1)

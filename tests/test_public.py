@@ -77,7 +77,7 @@ def talker():
 def test_a_model_is_a_function_of_picture_and_sound(talker, tmp_path):
     """Each frame of this speaker is as bright as its sound is loud."""
     loud = np.random.default_rng(0).normal(size=16_000) * np.repeat([0.0, 0.2], 8_000)
-    picture = np.full((40, 48, 3), 128, np.uint8)
+    picture = np.full((40, 44, 3), 128, np.uint8)
     video = talker(picture, loud, rate=16_000)
     assert video.dtype == np.uint8 and video.shape == (25, talker.size, talker.size, 3)
     assert (talker.fps, talker.size) == (25.0, 32) and SOUND.bands == 8

@@ -145,6 +145,7 @@ class Change:
         if self.mirrored:
             mirror, edge = np.array([[-1, 1], [size - 1, 0]], np.float32)
             points = points[:, MIRRORED] * mirror + edge
-        middle = np.float32((size - 1) / 2)
-        points = (points - middle) * np.float32(self.zoom) + middle
+        if self.zoom != 1.0:  # else they stay as they are, to the bit
+            middle = np.float32((size - 1) / 2)
+            points = (points - middle) * np.float32(self.zoom) + middle
         return points + np.array([right, down], np.float32)

@@ -34,6 +34,8 @@ def test_off_changes_nothing():
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3)).astype(np.uint8)
     change = Augment().draw(np.random.default_rng(1))
     np.testing.assert_array_equal(change.pictures(images), images)
+    points = np.random.default_rng(1).normal(7, 3, (3, 68, 2)).astype(np.float32)
+    np.testing.assert_array_equal(change.landmarks(points, 16), points)
 
 
 def test_brightness_is_one_gain_for_the_whole_clip():
