@@ -205,15 +205,16 @@ def test_words_reach_the_jobs(monkeypatch, folder):
 
 def test_ctrl_c_stops_a_job_and_its_processes_with_one_line(tmp_path):
     words = [sys.executable, "-m", "lipjax.cli", "babble", str(tmp_path / "made")]
+    # What a shell starts in the background ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     job = subprocess.Popen(
         [*words, "--speakers", "4", "--sentences", "40"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What a shell starts in the background ignores Ctrl-C, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+    signal.signal(signal.SIGINT, before)
     limit = time.monotonic() + 120
     workers = min(4, os.cpu_count() or 1)
     while time.monotonic() < limit:
