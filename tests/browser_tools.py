@@ -51,19 +51,15 @@ class Demo:
         self.address, self.keys = "", None
         with self.told.open("wb") as file:
             streams = {"stdout": file, "stderr": file}
+            own = []
             if terminal:
-                import fcntl
                 import pty
-                import termios
 
                 self.keys, screen = pty.openpty()
-                streams = {
-                    **dict.fromkeys(("stdin", "stdout", "stderr"), screen),
-                    "start_new_session": True,
-                    "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-                }
+                streams = dict.fromkeys(("stdin", "stdout", "stderr"), screen)
+                own = ["setsid", "--ctty"]  # the process stays the same one
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lipjax.cli", "demo", "--port", "0", "--no-browser"]
+                [*own, sys.executable, "-m", "lipjax.cli", "demo", "--port", "0", "--no-browser"]
                 + ["--max-seconds", "10", "--max-mb", "2"],
                 cwd=self.here,
                 env={
