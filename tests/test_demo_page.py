@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of `lipjax demo` without a browser: its work, its files, where it listens."""
+"""The page of `lipjax demo` without a browser: its work, its command, its examples."""
 
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,11 +13,8 @@ import pytest
 from generate_tools import LoudSpeaker, UnusedSpeaker, landmarks, make_wav, needs, picture
 from PIL import Image
 
-from lipjax.cli import main, parsers
+from lipjax.cli import main
 from lipjax.demo_page import work
-from lipjax.demo_page.ending import Ending
-from lipjax.demo_page.files import OLD, Files, remove_left
-from lipjax.demo_page.server import address_of, is_local, listen, warning
 from lipjax.demo_page.work import KINDS, Models, Outcome, Work, make_talk
 from lipjax.errors import ConfigError, FaceNotFoundError, MediaError
 from lipjax.media.audio import Sound, read_sound, write_wav
@@ -226,170 +220,7 @@ def test_a_model_is_loaded_once_and_checked(tmp_path, monkeypatch):
         models.load("dub")
 
 
-# ---- Files.
-
-
-@pytest.fixture
-def files():
-    made = Files()
-    yield made
-    made.remove()
-
-
-def put(files, name):
-    path = files.cache / name / "file.png"
-    path.parent.mkdir()
-    path.write_bytes(b"x")
-    return path
-
-
-def test_the_folder_is_for_this_user_alone_and_goes(files):
-    assert files.folder.stat().st_mode & 0o077 == 0
-    put(files, "a")
-    files.remove()
-    assert not files.folder.exists()
-    files.remove()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
-def test_what_a_killed_page_leaves_is_removed_by_the_next_and_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    code = (
-        "import tempfile; tempfile.tempdir = __import__('sys').argv[1]\n"
-        "from lipjax.demo_page.files import Files\n"
-        "files = Files(); (files.cache / 'face.png').write_bytes(b'x')\n"
-        "print(files.folder, flush=True); input()"
-    )
-    page = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        left = Path(page.stdout.readline().strip())
-        assert (left / "cache" / "face.png").exists()
-        elsewhere = tmp_path / "elsewhere"
-        shutil.copytree(left, elsewhere)
-        (tmp_path / "lipjax-demo-link").symlink_to(elsewhere)
-        (tmp_path / "lipjax-demo-notes").mkdir()
-        (tmp_path / "lipjax-demo-file").write_bytes(b"x")
-        before = set(tmp_path.iterdir())
-        assert remove_left() == [], "the page is alive"
-        page.kill()
-        page.wait()
-        assert set(tmp_path.iterdir()) == before
-        files = Files()
-        assert set(tmp_path.iterdir()) == before - {left} | {files.folder}
-        assert (elsewhere / "cache" / "face.png").exists()
-        assert remove_left() == []
-        files.remove()
-        assert set(tmp_path.iterdir()) == before - {left}
-    finally:
-        page.kill()
-        page.communicate()
-
-
-def test_files_live_as_long_as_a_session_that_shows_them(files):
-    mine, ours, example = put(files, "mine"), put(files, "ours"), put(files, "example")
-    files.keep(example)
-    for path in (mine, ours, example):
-        files.give("anna", path)
-    files.give("ben", ours)
-    files.close("anna")
-    assert not mine.exists() and not mine.parent.exists()
-    assert ours.exists() and example.exists()
-    files.close("ben")
-    assert not ours.exists() and example.exists()
-    files.close("anna")
-
-
-def test_files_elsewhere_are_not_touched(files, tmp_path):
-    other = tmp_path / "precious.png"
-    other.write_bytes(b"x")
-    files.give("anna", other)
-    files.close("anna")
-    assert other.exists()
-
-
-def test_old_files_of_nobody_are_swept(files):
-    orphan, fresh, owned, example = (put(files, name) for name in ("o", "f", "w", "e"))
-    files.keep(example)
-    files.give("anna", owned)
-    for path in (orphan, owned, example):
-        os.utime(path, (time.time() - 2 * OLD,) * 2)
-    files.sweep()
-    assert [path.exists() for path in (orphan, fresh, owned, example)] == [False, True, True, True]
-    files.sweep(now=time.time() + 2 * OLD)
-    assert not fresh.exists() and owned.exists()
-
-
-# ---- Where it listens, and how it ends.
-
-
-def reached(host, port):
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is nobody")
-def test_it_listens_on_this_machine_alone_unless_told_otherwise():
-    host = parsers()[1]["demo"].get_default("host")
-    for given, others in ((host, False), ("0.0.0.0", True)):
-        with listen(given, 0) as opened:
-            port = opened.getsockname()[1]
-            assert reached("127.0.0.1", port)
-            assert reached("127.0.0.2", port) is others
-            assert address_of(opened) == f"http://127.0.0.1:{port}"
-
-
-def test_a_port_that_is_taken_is_told_or_passed_over(monkeypatch):
-    from lipjax.demo_page import server
-
-    with listen("127.0.0.1", 0) as first:
-        port = first.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"127.0.0.1:{port}: the page cannot be served"):
-            listen("127.0.0.1", port)
-        monkeypatch.setattr(server, "PORT", port)
-        with listen("127.0.0.1", None) as second:
-            assert second.getsockname()[1] not in (0, port)
-    with pytest.raises(ConfigError, match="no.such.host.invalid"):
-        listen("no.such.host.invalid", 0)
-
-
-def test_opening_it_to_others_is_warned_of():
-    assert is_local("127.0.0.1") and is_local("::1") and is_local("localhost")
-    assert warning("127.0.0.1") == ""
-    for host in ("0.0.0.0", "192.0.2.7", "::", "myhost"):
-        assert "no password" in warning(host) and host in warning(host)
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_end_the_start_or_the_server(name):
-    number, ending = getattr(signal, name), Ending()
-    before = signal.getsignal(number)
-    with ending.taken():
-        ending.check()
-        signal.raise_signal(number)
-        with pytest.raises(KeyboardInterrupt):
-            ending.check()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
-
-        class Server:
-            should_exit = force_exit = False
-
-        ending.begin(Server())
-        assert ending.server.should_exit, "a signal came before"
-        ending.server.should_exit = False
-        signal.raise_signal(number)
-        assert (ending.server.should_exit, ending.server.force_exit) == (True, False)
-        signal.raise_signal(number)
-        assert ending.server.force_exit
-    assert signal.getsignal(number) is before and ending.number == number
+# ---- The command.
 
 
 def run(*words, **changes):
